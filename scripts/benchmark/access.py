@@ -1,4 +1,4 @@
-"""Figures of access control: the cost of an API key, of TLS, and of many keys."""
+"""Figures of access control: the cost of an API key, of TLS, and of many keys; shares of callers."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,26 @@ def access(databases, seconds, figures):
     if databases.kind == "sqlite":
         tls(databases, seconds, figures)
         many(databases, figures)
+
+
+def fairness(databases, seconds, figures):
+    """Allocating with 8 connections beside a client with 1,000, against beside one with 8."""
+    with Server(databases.fresh(), "--trust-loopback=true") as server:
+        server.fill()
+        keys = [server.post("/api/keys", {"name": name, **EVERYTHING})["secret"] for name in ("one", "other")]
+        one, other = (load.ALLOCATE + f'wrk.headers["Authorization"] = "Bearer {key}"\n' for key in keys)
+
+        def beside(connections):
+            with ThreadPoolExecutor() as pool:
+                # It begins before what is measured, and ends after it.
+                others = pool.submit(server.rate, other, "/api/tokens/allocate", connections, seconds + 2)
+                time.sleep(1)
+                rate = server.rate(one, "/api/tokens/allocate", 8, seconds)
+                others.result()
+            return rate
+
+        name = "allocate, 8 connections beside a client with 1,000, against beside one with 8"
+        figures.ratio(databases.kind, name, partial(beside, 1000), partial(beside, 8), rounds=5)
 
 
 def tls(databases, seconds, figures):

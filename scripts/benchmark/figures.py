@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 
 from benchmark import growth
-from benchmark.access import access
+from benchmark.access import access, fairness
 from benchmark.load import ALLOCATE, PAIRS
 from benchmark.servers import Readers, Server
 
@@ -223,4 +223,4 @@ def against(databases, program):
     print(f"{databases.kind}: {median:.1%} of the other's allocations ({half})", flush=True)
 
 
-FIGURES = [allocate, alone, reads, pairs, start, growth.size, growth.history, growth.servers, snapshot, endless, events, access]
+FIGURES = [allocate, alone, reads, pairs, start, growth.size, growth.history, growth.servers, snapshot, endless, events, access, fairness]

@@ -231,7 +231,7 @@ fn flag(setting: &'static Setting) -> Arg {
     match setting.kind {
         Kind::File => arg.value_hint(ValueHint::FilePath),
         Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
-        Kind::Hosts => arg.action(ArgAction::Append),
+        Kind::Hosts | Kind::Networks => arg.action(ArgAction::Append),
         _ => arg.action(ArgAction::Set),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pool::{
-    Allocation, ApiKeyId, Command, LeaseId, Ledger, Outcome, PoolId, Refusal, Timestamp, UserKey,
+    Allocation, Command, LeaseId, Ledger, Outcome, PoolId, Refusal, Sender, Timestamp, UserKey,
     Waiting,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -17,8 +17,9 @@ use crate::spans::{RequestTrace, TraceEnd};
 /// A command on its way to the engine.
 pub(crate) struct Request {
     pub command: Command,
-    /// The API key of the caller. None for a caller without one, and for the engine's own commands.
-    pub actor: Option<ApiKeyId>,
+    pub sender: Sender,
+    /// Called when it begins to wait in a queue.
+    pub on_queued: Option<OnQueued>,
     /// When it was first added to a queue.
     pub queued_since: Option<Timestamp>,
     /// When it is answered although it still waits; None if it is held until the wait ends.
@@ -28,6 +29,9 @@ pub(crate) struct Request {
     /// None if it is not traced.
     pub trace: Option<RequestTrace>,
 }
+
+/// See [`Handle::on_queued`](crate::Handle::on_queued).
+pub(crate) type OnQueued = Arc<dyn Fn() + Send + Sync>;
 
 struct Reply {
     sender: oneshot::Sender<Result<Delivery, Unanswered>>,
@@ -139,7 +143,8 @@ impl Request {
         let reply = Some(Reply { sender, progress: Arc::clone(&progress) });
         let trace = RequestTrace::begin();
         let trace_end = trace.as_ref().map(RequestTrace::out);
-        let request = Request { command, actor: None, queued_since: None, answer_by, reply, trace };
+        let (sender, on_queued, queued_since) = Default::default();
+        let request = Request { command, sender, on_queued, queued_since, answer_by, reply, trace };
         (request, Answer { receiver, progress, kept, trace_end })
     }
 
@@ -147,7 +152,8 @@ impl Request {
     pub fn unattended(command: Command) -> Self {
         Request {
             command,
-            actor: None,
+            sender: Sender::Trusted,
+            on_queued: None,
             queued_since: None,
             answer_by: None,
             reply: None,
@@ -240,6 +246,9 @@ impl Request {
 
     /// The command waits in a queue. False if the client has stopped waiting.
     pub fn queue(&mut self) -> bool {
+        if let Some(call) = self.on_queued.take() {
+            call();
+        }
         self.trace.iter().for_each(RequestTrace::queue);
         if let Some(reply) = &self.reply {
             let mut ticket = reply.progress.ticket.lock().unwrap_or_else(PoisonError::into_inner);

@@ -48,7 +48,8 @@ pub fn start(database: Box<dyn Database>, wanted: Wanted, settings: Settings) ->
         shared: Arc::clone(&shared),
         mailbox: sender,
         withdrawals: withdrawals.0.clone(),
-        actor: None,
+        sender: pool::Sender::Trusted,
+        on_queued: None,
     };
     let engine =
         Engine { database, wanted, settings, shared, news, settlements, mailbox, withdrawals };

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use crate::{
-    Action, ApiKeyId, Change, Command, End, EndReason, Fence, HolderCondition, IdempotencyKeys,
-    KeyUse, Lease, LeaseId, Ledger, Observer, Outcome, Plan, Pool, PoolId, ServerId, Ticket,
+    Action, Change, Command, End, EndReason, Fence, HolderCondition, IdempotencyKeys, KeyUse,
+    Lease, LeaseId, Ledger, Observer, Outcome, Plan, Pool, PoolId, Sender, ServerId, Ticket,
     Timestamp, Token, TokenId,
 };
 
@@ -43,8 +43,8 @@ pub struct Batch<'a> {
     keys: IdempotencyKeys,
     /// The last fence before this batch. Leases above it were granted in this batch.
     fence_before: Fence,
-    /// The API key of the command that is being decided.
-    actor: Option<ApiKeyId>,
+    /// Sender of the command that is being decided.
+    sender: Sender,
     /// Pools in which a ticket may be next. `None` means all.
     unserved: Option<BTreeSet<PoolId>>,
     finished: Finished,
@@ -66,7 +66,7 @@ impl<'a> Batch<'a> {
         let BatchContext { observer: Observer { now, server, journal_at }, keys } = context;
         let fence_before = ledger.fence();
         let observer = Observer { now, server, journal_at: journal_at.map(|_| now) };
-        let (actor, unserved, finished) = (None, None, Finished::default());
+        let (sender, unserved, finished) = Default::default();
         let mut batch = Batch {
             ledger,
             observer,
@@ -74,7 +74,7 @@ impl<'a> Batch<'a> {
             journal_at,
             keys,
             fence_before,
-            actor,
+            sender,
             unserved,
             finished,
         };
@@ -111,18 +111,16 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Decides one command of the caller with this API key, or of a caller without one, whose rights the server
-    /// checked. `None` as for [`Batch::decide`].
+    /// Decides one command of this sender. `None` as for [`Batch::decide`].
     #[must_use]
-    pub fn decide_for(&mut self, actor: Option<ApiKeyId>, command: &Command) -> Option<Outcome> {
-        if let Some(id) = actor
-            && let Err(forbidden) = self.permit(id, command)
-        {
+    pub fn decide_for(&mut self, sender: impl Into<Sender>, command: &Command) -> Option<Outcome> {
+        let sender = sender.into();
+        if let Err(forbidden) = self.permit(&sender, command) {
             return Some(Outcome::Forbidden(forbidden));
         }
-        self.actor = actor;
+        self.sender = sender;
         let outcome = self.decide(command);
-        self.actor = None;
+        self.sender = Sender::Trusted;
         outcome
     }
 
@@ -339,7 +337,7 @@ impl<'a> Batch<'a> {
         };
         for change in &mut changes {
             if let Change::LeaseEnded { end, .. } = change {
-                end.by = self.actor;
+                end.by = self.sender.key();
             }
         }
         let before = Box::new(self.ledger.before(&changes, self.now));
@@ -357,7 +355,7 @@ impl<'a> Batch<'a> {
     }
 
     fn end(&mut self, mut lease: Lease, reason: EndReason) -> Lease {
-        let end = End { at: self.now, reason, by: self.actor };
+        let end = End { at: self.now, reason, by: self.sender.key() };
         self.finished.ended.push((lease.pool, lease.started_at));
         self.record(Change::LeaseEnded { lease_id: lease.id, fence: lease.fence, end });
         lease.end = Some(end);

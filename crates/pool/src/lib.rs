@@ -40,7 +40,7 @@ mod words;
 pub use access::{
     Access, AccessCommand, AccessDone, AccessRefusal, Act, Action, Actor, ApiKey, ApiKeyId,
     Forbidden, InvalidApiKey, InvalidKeyId, InvalidPattern, Patterns, PlainKey, Rights, Secret,
-    SecretHash, Session, SessionKind,
+    SecretHash, Sender, Session, SessionKind,
 };
 pub use batch::{Batch, BatchContext, Finished};
 pub use change::Change;

@@ -26,5 +26,5 @@ pub use http::request_id::current_request_id;
 pub use http::service::Service;
 pub use router::router;
 pub use serve::serve;
-pub use settings::{Anonymous, Assets, MAX_BODY, Settings, Traces};
+pub use settings::{Anonymous, Assets, MAX_BODY, Settings, Traces, TrustedUser};
 pub use tls::{Tls, TlsError, TlsFiles};

@@ -12,7 +12,7 @@ use testbed::document;
 use wire::{Code, MAX_ROWS};
 
 use crate::api::export::MAX_EXPORTS;
-use crate::http::access::{DELAYS, MAX_DELAYED, SESSION_LENGTH};
+use crate::http::access::{DELAYS, MAX_DELAYED, MIN_IN_PROGRESS, SESSION_LENGTH, WINDOW};
 use crate::http::request_id;
 use crate::net::connections::{RESERVE, UNREAD_FOR};
 use crate::net::responses::{MAX_READS, MAX_UNREAD};
@@ -72,6 +72,7 @@ fn the_table_of_limits_is_current() {
         "queued requests": setting("max-queued-requests") => problem(Code::Busy), "max-queued-requests";
         "event streams": setting("max-event-streams") => problem(Code::TooManyStreams), "max-event-streams";
         "concurrent exports": number(MAX_EXPORTS) => problem(Code::TooManyExports);
+        "requests in progress of a caller, while others are active": format!("as many as another caller asks for in {}, at least {MIN_IN_PROGRESS}", time(WINDOW)) => format!("further ones wait for their turn, then {}", problem(Code::Busy));
         "requests per second of an API key, at each server": "its `max_requests_per_second`" => problem(Code::TooManyRequests);
         "requests per second of an address without an API key": "none by default" => problem(Code::TooManyRequests), "requests-per-second";
         "delay of a wrong API key": format!("grows to {} per address", time(DELAYS.1)) => format!("beyond {MAX_DELAYED} delayed requests, {}", problem(Code::TooManyRequests));

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
+use ipnet::IpNet;
 use tracing::Span;
 
 use crate::tls::Tls;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub anonymous: Option<Anonymous>,
     /// Whether callers without an API key have all rights on a loopback listener even if the ledger has keys.
     pub trust_loopback: bool,
+    /// Proxies that authenticate users.
+    pub trusted_user: Option<TrustedUser>,
     /// Maximum number of requests per second from one address without an API key.
     pub requests_per_second: Option<u32>,
     /// Maximum number of open event streams.
@@ -85,6 +88,7 @@ impl Default for Settings {
             allowed_hosts: Vec::new(),
             anonymous: None,
             trust_loopback: false,
+            trusted_user: None,
             requests_per_second: None,
             streams: 2_000,
             comment_every: Duration::from_secs(15),
@@ -105,6 +109,17 @@ impl Default for Settings {
             traces: None,
         }
     }
+}
+
+/// Proxies that authenticate users, and name the user of each request.
+#[derive(Clone, Debug)]
+pub struct TrustedUser {
+    /// The header with the user.
+    pub header: HeaderName,
+    /// Addresses of the proxies. Requests of others that have the header are refused.
+    pub proxies: Vec<IpNet>,
+    /// Id or name of the API key with whose rights the users act, each for itself only.
+    pub key: String,
 }
 
 /// Rights of callers without an API key, for all pools and users.

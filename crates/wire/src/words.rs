@@ -120,7 +120,8 @@ words! {
     /// Rights of an API key. Each includes those before it.
     Rights: READ = "read", USE = "use", OPERATE = "operate", ADMIN = "admin";
     /// How a caller identified itself.
-    SessionVia: KEY = "key", SESSION = "session", ANONYMOUS = "anonymous";
+    SessionVia: KEY = "key", SESSION = "session", CERTIFICATE = "certificate", PROXY = "proxy",
+        ANONYMOUS = "anonymous";
     /// Kind of an action in the audit log.
     AuditAction;
     /// Whether a token of a pool can be handed out.

@@ -1,4 +1,4 @@
-//! Names of pools and tokens for the completions of shells: the scripts call this program with the words of the
+//! Names of pools, tokens and API keys for the completions of shells: the scripts call this program with the words of the
 //! command line. It prints the names that fit, or nothing, and never an error.
 
 use std::path::PathBuf;
@@ -14,6 +14,7 @@ use crate::term::output::Out;
 use super::access::{Access, CA_FILE};
 use super::config;
 use super::in_pool::{pool_name, token_name};
+use super::keys::key_name;
 
 /// First argument of a call by a script. The next ones are the index of the word to complete, and the words.
 pub const CALL: &str = "__complete";
@@ -43,13 +44,20 @@ pub fn answer(program: impl FnOnce() -> Command) -> Option<ExitCode> {
 /// The names that a word may be.
 #[derive(Debug, PartialEq, Eq)]
 struct Asked {
-    /// The pool whose tokens are named; None if pools are.
-    tokens_of: Option<String>,
+    names: Names,
     /// The part of the word before the name, as in `--pool=NAME`.
     prefix: String,
     /// The beginning of the name.
     begun: String,
     of: Values,
+}
+
+/// What is named.
+#[derive(Debug, PartialEq, Eq)]
+enum Names {
+    Pools,
+    TokensOf(String),
+    Keys,
 }
 
 /// Values on the command line that matter.
@@ -78,7 +86,7 @@ impl Asked {
     fn read(program: &Command, words: &[String], at: usize) -> Option<Self> {
         let mut command = program;
         let mut values = Values::default();
-        let mut positionals = 0;
+        let (mut positionals, mut of_keys) = (0, false);
         // The option that takes the next word.
         let mut option: Option<&Arg> = None;
         for word in words.get(1..at).unwrap_or_default().iter().map(String::as_str) {
@@ -99,6 +107,7 @@ impl Asked {
             } else if word.starts_with('-') && word.len() > 1 {
                 option = of_name(command, word).filter(|arg| arg.get_action().takes_values());
             } else if let Some(below) = command.find_subcommand(word) {
+                of_keys |= command.get_name() == "keys";
                 command = below;
             } else {
                 let arg = command.get_positionals().nth(positionals);
@@ -113,19 +122,20 @@ impl Asked {
             (None, Some((name, value))) => (of_name(command, name)?, &word[..=name.len()], value),
             (None, None) => (command.get_positionals().nth(positionals)?, "", word),
         };
-        let is_token = match (command.get_name(), arg.get_id().as_str()) {
-            (_, "pool") => false,
-            (_, "token") | ("show", "id") => true,
-            _ => return None,
-        };
         let pool = || {
             let of_environment = || std::env::var(env::POOL).ok();
             let pool = values.pool.clone().or_else(of_environment).or_else(config::pool_if_any);
             pool.unwrap_or_else(|| DEFAULT_POOL.to_owned())
         };
-        let tokens_of = is_token.then(pool);
+        let names = match (command.get_name(), arg.get_id().as_str()) {
+            (_, "pool") => Names::Pools,
+            (_, "token") | ("show", "id") => Names::TokensOf(pool()),
+            (_, "named") if of_keys => Names::Keys,
+            ("audit", "by") => Names::Keys,
+            _ => return None,
+        };
         let (prefix, begun) = (prefix.to_owned(), begun.to_owned());
-        Some(Asked { tokens_of, prefix, begun, of: values })
+        Some(Asked { names, prefix, begun, of: values })
     }
 
     /// Asks the server for the names, a line each.
@@ -146,13 +156,21 @@ impl Asked {
 
     /// All names, without those that could be anything else to a shell.
     async fn all(&self, client: &Client) -> Option<Vec<String>> {
-        let Some(pool) = &self.tokens_of else {
-            let page = client.pools(MOST).await.ok()?.read().ok()?;
-            return Some(page.pools.iter().filter_map(|pool| pool_name(&pool.name).ok()).collect());
-        };
-        let pool = pool_name(pool).ok()?;
-        let page = client.pool_tokens(&pool, MOST).await.ok()?.read().ok()?;
-        Some(page.tokens.iter().filter_map(|token| token_name(&token.name).ok()).collect())
+        Some(match &self.names {
+            Names::Pools => {
+                let page = client.pools(MOST).await.ok()?.read().ok()?;
+                page.pools.iter().filter_map(|pool| pool_name(&pool.name).ok()).collect()
+            }
+            Names::TokensOf(pool) => {
+                let pool = pool_name(pool).ok()?;
+                let page = client.pool_tokens(&pool, MOST).await.ok()?.read().ok()?;
+                page.tokens.iter().filter_map(|token| token_name(&token.name).ok()).collect()
+            }
+            Names::Keys => {
+                let page = client.keys(MOST).await.ok()?.read().ok()?;
+                page.keys.iter().filter_map(|key| key_name(&key.name).ok()).collect()
+            }
+        })
     }
 }
 
@@ -175,14 +193,19 @@ mod tests {
         Asked::read(&crate::args::command(), &words, words.len() - 1)
     }
 
-    /// The pool whose tokens are asked for, or `*` for the pools; the prefix; and the word.
+    /// The pool whose tokens are asked for, `*` for the pools or `keys`; the prefix; and the word.
     fn told(line: &str) -> Option<(String, String, String)> {
-        let Asked { tokens_of, prefix, begun, .. } = asked(line)?;
-        Some((tokens_of.unwrap_or_else(|| "*".to_owned()), prefix, begun))
+        let Asked { names, prefix, begun, .. } = asked(line)?;
+        let of = match names {
+            Names::Pools => "*".to_owned(),
+            Names::TokensOf(pool) => pool,
+            Names::Keys => "keys".to_owned(),
+        };
+        Some((of, prefix, begun))
     }
 
     #[test]
-    fn pools_and_tokens_are_asked_for_where_they_are_named() {
+    fn names_are_asked_for_where_they_belong() {
         for (line, of, prefix, begun) in [
             ("tm tokens --pool ", "*", "", ""),
             ("tm tokens --pool sta", "*", "", "sta"),
@@ -200,6 +223,11 @@ mod tests {
             ("tm allocate ann --token=st --pool=x --token=", "x", "--token=", ""),
             ("tm show --pool staging ", "staging", "", ""),
             ("tm history --pool = staging 1", "staging", "", "1"),
+            ("tm keys show ", "keys", "", ""),
+            ("tm keys rotate --keep-old 1h c", "keys", "", "c"),
+            ("tm keys revoke ci", "keys", "", "ci"),
+            ("tm keys sign-out ", "keys", "", ""),
+            ("tm audit --by=c", "keys", "--by=", "c"),
         ] {
             let expected = [of, prefix, begun].map(str::to_owned);
             assert_eq!(told(line), Some(expected.into()), "{line}");
@@ -227,6 +255,9 @@ mod tests {
             "tm run --pool a -- --pool ",
             "tm serve --pools ",
             "tm nothing --pool=",
+            "tm keys create ",
+            "tm keys show ci ",
+            "tm keys list ",
         ] {
             assert_eq!(asked(line), None, "{line}");
         }

@@ -137,19 +137,20 @@ impl Drop for RawMode {
     }
 }
 
-/// Asks for a key without showing it.
+/// Asks for a key without showing it, also if it is typed early.
 fn prompt(server: &str) -> Result<String, CliError> {
+    terminal::enable_raw_mode()?;
+    let raw = RawMode;
     let mut stderr = anstream::stderr();
     write!(stderr, "API key for {}: ", harmless(server))?;
     stderr.flush()?;
     let typed = typed();
+    drop(raw);
     writeln!(stderr)?;
     typed
 }
 
 fn typed() -> Result<String, CliError> {
-    terminal::enable_raw_mode()?;
-    let _raw = RawMode;
     let mut text = String::new();
     loop {
         let Event::Key(key) = event::read()? else { continue };

@@ -38,7 +38,7 @@ fn example() -> String {
         };
         let value = match setting.kind {
             Kind::Switch | Kind::Count { .. } | Kind::Share => text_of.to_owned(),
-            Kind::Hosts => format!("[\"{text_of}\"]"),
+            Kind::Hosts | Kind::Networks => format!("[\"{text_of}\"]"),
             _ => format!("\"{text_of}\""),
         };
         let _ = writeln!(text, "#{} = {value}", setting.name);

@@ -11,7 +11,7 @@ mod value;
 use anyhow::anyhow;
 use pool::{HumanDuration, Policy};
 pub use server::Anonymous;
-use server::TlsFiles;
+use server::{TlsFiles, TrustedUser};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 pub use self::bootstrap::BootstrapKey;
@@ -42,6 +42,7 @@ impl Settings {
         }
         settings.check_policy(sources)?;
         settings.check_tls(sources)?;
+        settings.check_proxy(sources)?;
         Ok(settings)
     }
 
@@ -66,6 +67,28 @@ impl Settings {
         };
         missing.map_or(Ok(()), |(set, other)| {
             Err(sources.invalid(set, &format!("it needs {other}, too")))
+        })
+    }
+
+    /// Refuses a part of what trusted proxies need.
+    fn check_proxy(&self, sources: &SettingSources) -> anyhow::Result<()> {
+        let parts = [
+            ("trusted-user-header", self.trusted_user_header.is_some()),
+            ("trusted-proxy", !self.trusted_proxy.is_empty()),
+            ("trusted-user-key", self.trusted_user_key.is_some()),
+        ];
+        let set = parts.iter().find(|(_, is_set)| *is_set);
+        let missing = parts.iter().find(|(_, is_set)| !*is_set);
+        let (Some((set, _)), Some((missing, _))) = (set, missing) else { return Ok(()) };
+        Err(sources.invalid(set, &format!("it needs {missing}, too")))
+    }
+
+    /// The proxies that name users.
+    pub fn trusted_user(&self) -> Option<TrustedUser> {
+        Some(TrustedUser {
+            header: self.trusted_user_header.clone()?,
+            proxies: self.trusted_proxy.clone(),
+            key: self.trusted_user_key.as_ref()?.to_string(),
         })
     }
 

@@ -206,7 +206,7 @@ fn entry(key: &str, value: &toml::Value) -> anyhow::Result<(&'static Setting, St
         toml::Value::Integer(number) => number.to_string(),
         toml::Value::Float(number) => number.to_string(),
         toml::Value::Boolean(switch) => switch.to_string(),
-        toml::Value::Array(items) if matches!(setting.kind, Kind::Hosts) => {
+        toml::Value::Array(items) if matches!(setting.kind, Kind::Hosts | Kind::Networks) => {
             let items: Option<Vec<_>> = items.iter().map(toml::Value::as_str).collect();
             items.with_context(|| format!("`{key}` takes a list of strings"))?.join(",")
         }

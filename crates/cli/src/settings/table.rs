@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use pool::{Policy, PolicyPatch};
+use ipnet::IpNet;
+use pool::{KeyName, Policy, PolicyPatch};
+use reqwest::header::HeaderName;
 use store::MAX_POOL_SIZE;
 use tracing_subscriber::filter::Targets;
 
@@ -233,6 +235,14 @@ settings! {
         /// Treat callers without an API key as administrators, even if keys exist. Only for a server that listens
         /// on loopback.
         trust_loopback: bool = Kind::Switch, OFF;
+        /// Header in which a proxy names the user that it authenticated. Needs `trusted-proxy` and
+        /// `trusted-user-key`.
+        trusted_user_header: Option<HeaderName> = Kind::Header, Default::None("X-Forwarded-User");
+        /// Address or network of a proxy whose `trusted-user-header` is believed; may be given several times. Requests
+        /// of other addresses with that header are refused.
+        trusted_proxy: Vec<IpNet> = Kind::Networks, Default::None("10.1.0.0/16");
+        /// Name or id of the API key with whose rights the users of the proxies act, each for itself only.
+        trusted_user_key: Option<KeyName> = Kind::Name, Default::None("proxy");
         /// Maximum number of requests per second from one address without an API key. Further requests get 429.
         requests_per_second: Option<u32> = count(1_000_000), Default::None("100");
         /// First API key, as `token-manager keys generate` prints it. A start without any key makes it the key

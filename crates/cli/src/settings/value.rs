@@ -1,10 +1,13 @@
 //! Values of settings: how they are written, and their legal range.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use pool::{HumanDuration, PolicyField, ValueKind};
+use ipnet::IpNet;
+use pool::{HumanDuration, KeyName, PolicyField, ValueKind};
+use reqwest::header::{AUTHORIZATION, COOKIE, HOST, HeaderName};
 use store::DatabaseUrl;
 use tracing_subscriber::filter::Targets;
 
@@ -33,6 +36,11 @@ pub enum Kind {
     Listen,
     /// A list: repeated on the command line, separated by commas elsewhere.
     Hosts,
+    /// A list of networks, as `Hosts`.
+    Networks,
+    /// Name of an HTTP header.
+    Header,
+    Name,
     Filter,
     Collector,
     /// From 0 to 1.
@@ -54,6 +62,9 @@ impl Kind {
             Kind::Choice(_) => "CHOICE",
             Kind::Listen => "HOST:PORT",
             Kind::Hosts => "HOST",
+            Kind::Networks => "CIDR",
+            Kind::Header => "HEADER",
+            Kind::Name => "NAME",
             Kind::Filter => "FILTER",
             Kind::Share => "SHARE",
             Kind::Secret => "KEY",
@@ -81,6 +92,9 @@ impl Kind {
             | Kind::File
             | Kind::Listen
             | Kind::Hosts
+            | Kind::Networks
+            | Kind::Header
+            | Kind::Name
             | Kind::Filter
             | Kind::Secret
             | Kind::Collector => String::new(),
@@ -213,6 +227,36 @@ impl Value for Vec<String> {
             return Err("expected a host name such as tokens.example, without http://".to_owned());
         }
         Ok(hosts)
+    }
+}
+
+impl Value for Vec<IpNet> {
+    fn unset() -> Option<Self> {
+        Some(Vec::new())
+    }
+
+    fn read(text: &str, _: Kind) -> Result<Self, String> {
+        let network = |text: &str| {
+            let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+            text.parse().ok().or_else(address)
+        };
+        let networks = text.split(',').map(|text| network(text.trim())).collect::<Option<_>>();
+        networks.ok_or_else(|| "expected an address or a network such as 10.1.0.0/16".to_owned())
+    }
+}
+
+impl Value for HeaderName {
+    fn read(text: &str, _: Kind) -> Result<Self, String> {
+        /// Headers that clients send themselves.
+        const OTHERS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, HOST];
+        let name = text.parse().ok().filter(|name| !OTHERS.contains(name));
+        name.ok_or_else(|| "expected the name of a header that only the proxy sets".to_owned())
+    }
+}
+
+impl Value for KeyName {
+    fn read(text: &str, _: Kind) -> Result<Self, String> {
+        KeyName::new(text).map_err(|error| error.to_string())
     }
 }
 

@@ -116,6 +116,13 @@ fn bash_completes_names_of_pools_and_tokens() {
     ] {
         assert_eq!(complete(words), names, "{words}");
     }
+    let folder = tempfile::tempdir().unwrap();
+    let (guarded, key) = crate::keys::guarded(&crate::sqlite(folder.path()), &[]);
+    let file = folder.path().join("key");
+    fs::write(&file, key).unwrap();
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let words = format!("token-manager --key-file {} keys revoke boo", file.display());
+    assert_eq!(completed(&script, &words, &guarded.url()), ["bootstrap"]);
     // Without an answer within a second there are no names, and no error.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());

@@ -375,3 +375,34 @@ fn clear_asks() {
         assert_eq!(json(&server, &["pool"])["active"], left, "{answer:?}");
     }
 }
+
+#[test]
+fn login_asks_for_a_key_and_does_not_show_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, key) = crate::keys::guarded(&sqlite(folder.path()), &[]);
+    let home = folder.path().display();
+    let credentials = folder.path().join(".config/token-manager/credentials.toml");
+    let ask = |keys: &str| {
+        let commands = format!("export HOME={home}; $T login; echo code $?; stty -a");
+        let mut terminal = Terminal::run(&commands, &server, (100, 24));
+        terminal.shows("API key for http://127.0.0.1:");
+        terminal.press(keys);
+        let (_, shown) = terminal.end();
+        assert!(shown.contains(" echo ") && shown.contains(" icanon "), "{shown:?}");
+        assert!(!shown.contains("tm_"), "{shown:?}");
+        shown
+    };
+    assert!(ask("\x03").contains("code 130"), "Ctrl-C");
+    assert!(ask("tm_1_2_3\r").contains("code 2"), "no key");
+    let wrong = format!("{}x\r", &key[..key.len() - 1]);
+    assert!(ask(&wrong).contains("code 2"), "a typing error");
+    assert!(!credentials.exists());
+    // Ctrl-U begins again, and a key may be corrected.
+    let typed = format!("nonsense\x15{key}xy\x7f\x7f\r");
+    let shown = ask(&typed);
+    assert!(
+        shown.contains("Logged in to http://127.0.0.1:") && shown.contains("code 0"),
+        "{shown}"
+    );
+    assert!(std::fs::read_to_string(credentials).unwrap().contains(&key));
+}

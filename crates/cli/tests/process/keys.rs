@@ -1,6 +1,7 @@
 //! API keys: creation, files with keys, and where a key must not go.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -92,7 +93,7 @@ fn generated() -> String {
 }
 
 /// A server with a first key.
-fn guarded(database: &str, arguments: &[&str]) -> (TestServer, String) {
+pub fn guarded(database: &str, arguments: &[&str]) -> (TestServer, String) {
     let key = generated();
     let common = ["serve", "--listen", "127.0.0.1:0", "--database", database];
     let mut serve = command(Path::new("/"), &[&common, arguments].concat());
@@ -443,6 +444,32 @@ fn actions_are_in_the_audit_log(db: &TestDb) {
     for secret in [&admin, &key] {
         assert!(!csv.contains(secret.as_str()) && !created.contains(secret.as_str()));
     }
+}
+
+#[test]
+fn the_audit_log_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, admin) = guarded(&sqlite(folder.path()), &[]);
+    let user = User::of(&server.url());
+    let reader = user.create(&admin, &["reader", "--rights", "read", "--pools", "*"]);
+    user.refused(&reader, &["audit", "--follow"], 9, &[]);
+    let mut follow = command(user.home.path(), &["audit", "--follow", "--json"]);
+    let follow = follow.env("HOME", user.home.path()).env("TOKEN_MANAGER_SERVER", server.url());
+    let mut following = follow.env(KEY, &admin).spawn().unwrap();
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    // First what is there, oldest first, and then each further entry once.
+    for name in ["bootstrap", "reader", "one", "two"] {
+        if !["bootstrap", "reader"].contains(&name) {
+            user.create(&admin, &[name, "--rights", "read"]);
+        }
+        let entry = next();
+        assert_eq!(entry["action"], "key.created", "{entry}");
+        let subject = entry["subject"].as_str().unwrap();
+        assert!(subject.starts_with(&format!("{name} (")), "{entry}");
+    }
+    following.kill().unwrap();
+    following.wait().unwrap();
 }
 
 #[test]

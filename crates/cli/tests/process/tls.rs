@@ -6,9 +6,12 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
-use reqwest::{Certificate, Client, Identity, Version};
-use serde_json::Value;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, SanType,
+    date_time_ymd,
+};
+use reqwest::{Certificate, Client, Identity, Method, Response, Version};
+use serde_json::{Value, json};
 use testbed::{TIMEOUT, eventually, poll};
 
 use crate::harness::{Ended, TestServer, command, run};
@@ -49,6 +52,19 @@ impl Authority {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut parameters = CertificateParams::new(names).unwrap();
         parameters.not_after = date_time_ymd(last_year, 12, 31);
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap().pem();
+        Pair { certificate, key: key.serialize_pem() }
+    }
+
+    /// A client's certificate with this common name and these alternative names.
+    fn issue_for(&self, common: Option<&str>, names: &[SanType]) -> Pair {
+        let key = KeyPair::generate().unwrap();
+        let mut parameters = CertificateParams::new([]).unwrap();
+        parameters.distinguished_name = DistinguishedName::new();
+        if let Some(common) = common {
+            parameters.distinguished_name.push(DnType::CommonName, common);
+        }
+        parameters.subject_alt_names = names.to_vec();
         let certificate = parameters.signed_by(&key, &self.issuer).unwrap().pem();
         Pair { certificate, key: key.serialize_pem() }
     }
@@ -277,6 +293,116 @@ async fn clients_need_a_certificate_where_an_authority_for_them_is_given() {
     assert!(ask(None).await.is_err());
     assert!(ask(Some(&authority.issue(4000))).await.is_err(), "of another authority");
     assert_eq!(ask(Some(&clients.issue(4000))).await.unwrap().status(), 200);
+}
+
+/// A server that requires certificates, and its first key.
+struct ByCertificate {
+    url: String,
+    authority: Authority,
+    clients: Authority,
+    root: String,
+    _server: TestServer,
+    _files: Files,
+}
+
+impl ByCertificate {
+    async fn start() -> Self {
+        let (authority, clients, files) = (Authority::new(), Authority::new(), Files::new());
+        files.write(&authority.issue(4000));
+        let authorities = files.path("clients.pem");
+        fs::write(&authorities, &clients.pem).unwrap();
+        let server = files.serve(&["--tls-client-ca", authorities.to_str().unwrap()]);
+        let (url, root) = (server.url(), String::new());
+        let mut this =
+            ByCertificate { url, authority, clients, root, _server: server, _files: files };
+        this.root = this.key("root", "admin", &Value::Null).await;
+        this
+    }
+
+    async fn send(&self, identity: &Pair, method: Method, path: &str, key: &str) -> Response {
+        let client = self.authority.client(Some(identity));
+        let request = client.request(method, format!("{}{path}", self.url));
+        let request = if key.is_empty() { request } else { request.bearer_auth(key) };
+        request.send().await.unwrap()
+    }
+
+    /// Creates a key that expires after these seconds.
+    async fn key(&self, name: &str, rights: &str, seconds: &Value) -> String {
+        let mut body = json!({ "name": name, "rights": rights, "pools": ["*"], "users": ["*"] });
+        if !seconds.is_null() {
+            body["expires_in_seconds"] = seconds.clone();
+        }
+        let client = self.authority.client(Some(&self.clients.issue(4000)));
+        let request = client.post(format!("{}/api/keys", self.url)).json(&body);
+        let request = if self.root.is_empty() { request } else { request.bearer_auth(&self.root) };
+        let created = request.send().await.unwrap();
+        assert_eq!(created.status(), 201);
+        created.json::<Value>().await.unwrap()["secret"].as_str().unwrap().to_owned()
+    }
+
+    /// Status, and the name of the key that acts.
+    async fn caller(&self, identity: &Pair) -> (u16, String) {
+        let response = self.send(identity, Method::GET, "/api/session", "").await;
+        let (status, caller) = (response.status(), response.json::<Value>().await.unwrap());
+        let name = caller["key"]["name"].as_str().unwrap_or_default();
+        assert!(name.is_empty() || caller["via"] == "certificate", "{caller}");
+        (status.as_u16(), name.to_owned())
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_names_a_key() {
+    let server = ByCertificate::start().await;
+    for (name, rights) in [("ci", "use"), ("ci.example", "read"), ("wall", "read")] {
+        server.key(name, rights, &Value::Null).await;
+    }
+    let uri = |text: &str| SanType::URI(text.try_into().unwrap());
+    let dns = |text: &str| SanType::DnsName(text.try_into().unwrap());
+    let key = |name: &str| uri(&format!("urn:token-manager:key:{name}"));
+    for (common, names, expected) in [
+        (Some("ci"), &[][..], (200, "ci")),
+        (Some("ci"), &[dns("ci.example")], (200, "ci.example")),
+        (None, &[dns("other"), dns("ci.example")], (200, "ci.example")),
+        (Some("ci"), &[dns("ci.example"), key("wall")], (200, "wall")),
+        (Some("ci"), &[uri("spiffe://example/wall")], (200, "ci")),
+        // The more explicit names count alone.
+        (Some("ci"), &[dns("other")], (200, "")),
+        (Some("ci.example"), &[key("nosuch")], (200, "")),
+        (Some("CI"), &[], (200, "")),
+        (Some("*"), &[dns("*.example")], (200, "")),
+        (None, &[], (200, "")),
+        // Which of them?
+        (None, &[dns("ci"), dns("ci.example")], (401, "")),
+    ] {
+        let identity = server.clients.issue_for(common, names);
+        let found = server.caller(&identity).await;
+        assert_eq!((found.0, &*found.1), expected, "{common:?} {names:?}");
+    }
+    let ci = server.clients.issue_for(Some("ci"), &[]);
+    let get = async |path: &str, key: &str| {
+        server.send(&ci, Method::GET, path, key).await.status().as_u16()
+    };
+    assert_eq!((get("/api/tokens", "").await, get("/api/keys", "").await), (200, 403));
+    // A key in the request comes first, even a wrong one.
+    assert_eq!(get("/api/keys", &server.root).await, 200);
+    assert_eq!(get("/api/tokens", "tm_1_2_3").await, 401);
+    // Without a key of that name, the certificate opens the connection and nothing else.
+    let other = server.clients.issue_for(Some("other"), &[]);
+    assert_eq!(server.send(&other, Method::GET, "/api/tokens", "").await.status(), 401);
+}
+
+#[tokio::test]
+async fn a_certificate_has_no_rights_without_its_key() {
+    let server = ByCertificate::start().await;
+    server.key("ci", "use", &Value::Null).await;
+    server.key("brief", "use", &json!(0.3)).await;
+    let [ci, brief] = ["ci", "brief"].map(|name| server.clients.issue_for(Some(name), &[]));
+    eventually("the key expires", async || server.caller(&brief).await.0 == 401).await;
+    assert_eq!(server.caller(&ci).await, (200, "ci".to_owned()));
+    let revoked = server.send(&ci, Method::DELETE, "/api/keys/ci", &server.root).await;
+    assert_eq!(revoked.status(), 200);
+    let refused = server.send(&ci, Method::GET, "/api/tokens", "").await;
+    assert_eq!(refused.status(), 401);
 }
 
 #[test]

@@ -8,7 +8,7 @@
 
 /** @typedef {"read" | "use" | "operate" | "admin"} Rights each includes those before it */
 
-/** @typedef {{ via: "key" | "session" | "anonymous", rights: Rights | null, keyId: string | null,
+/** @typedef {{ via: "key" | "session" | "certificate" | "proxy" | "anonymous", rights: Rights | null, keyId: string | null,
  *   keyName: string | null, pools: string[], users: string[], expiresAt: number | null,
  *   keysExist: boolean }} Who the caller of the page. A `*` at the end of a pool or user means any
  *   characters */

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pool::{
     Access, AccessCommand, AccessDone, AccessRefusal, ApiKey, ApiKeyId, Outcome, PlainKey,
-    SecretHash, Session, Timestamp,
+    SecretHash, Sender, Session, Timestamp,
 };
 use tokio::sync::watch;
 
@@ -16,11 +16,17 @@ use crate::{AuditEntry, AuditQuery, Error, Scope};
 const KEYS_AT_ONCE: usize = 1_000;
 
 impl Handle {
-    /// A handle whose commands are those of this API key. The rules refuse what the key may not do at the moment of
-    /// the decision: [`Error::Forbidden`]. Without a key, commands are not restricted.
+    /// A handle whose commands are those of this sender. The rules refuse what it may not do at the moment of
+    /// the decision: [`Error::Forbidden`].
     #[must_use]
-    pub fn acting(&self, key: Option<ApiKeyId>) -> Self {
-        Handle { actor: key, ..self.clone() }
+    pub fn acting(&self, sender: impl Into<Sender>) -> Self {
+        Handle { sender: sender.into(), ..self.clone() }
+    }
+
+    /// A handle that calls this when a command begins to wait in the queue of a pool, where it costs nothing more.
+    #[must_use]
+    pub fn on_queued(&self, call: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Handle { on_queued: Some(call), ..self.clone() }
     }
 
     /// Calls `look` with this server's copy of the keys and sessions, and the present time. `None` until the ledger
@@ -57,7 +63,11 @@ impl Handle {
     }
 
     /// What `look` finds in this server's copy or, if that is nothing, in the newest state.
-    async fn look_up<T>(
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::read`].
+    pub async fn look_up<T>(
         &self,
         look: impl Fn(&Access, Timestamp) -> Option<T>,
     ) -> Result<Option<T>, Error> {

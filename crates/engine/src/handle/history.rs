@@ -220,7 +220,7 @@ impl Handle {
 
     /// Whether the acting key, if there is one, applies to the pool. For its caller, other pools do not exist.
     fn has_pool(&self, name: &PoolName) -> bool {
-        self.actor.is_none_or(|id| {
+        self.sender.key().is_none_or(|id| {
             let has = self.access(|access, _| access.key(id).is_some_and(|key| key.has_pool(name)));
             has.unwrap_or_default()
         })

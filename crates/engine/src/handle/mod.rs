@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{
-    Allocation, ApiKeyId, Before, Change, Command, HolderCondition, Lease, LeaseId, Outcome, Plan,
-    PlanRefused, PoolId, Refusal, Taint, TaintName, Timestamp, TokenId,
+    Allocation, Before, Change, Command, HolderCondition, Lease, LeaseId, Outcome, Plan,
+    PlanRefused, PoolId, Refusal, Sender, Taint, TaintName, Timestamp, TokenId,
 };
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::events::EventBatch;
-use crate::mailbox::{Delivery, Request, Unanswered, Withdrawals};
+use crate::mailbox::{Delivery, OnQueued, Request, Unanswered, Withdrawals};
 use crate::replica::Replica;
 use crate::shared::Shared;
 use crate::{Error, Health, Scope, ids};
@@ -39,8 +39,9 @@ pub struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) mailbox: mpsc::Sender<Request>,
     pub(crate) withdrawals: Withdrawals,
-    /// The API key with which commands are sent; see [`Handle::acting`].
-    pub(crate) actor: Option<ApiKeyId>,
+    /// Sender of its commands; see [`Handle::acting`].
+    pub(crate) sender: Sender,
+    pub(crate) on_queued: Option<OnQueued>,
 }
 
 impl Handle {
@@ -330,7 +331,8 @@ impl Handle {
             return Err(error);
         }
         let (mut request, mut answer) = Request::new(command, hold, &self.withdrawals);
-        request.actor = self.actor;
+        request.sender = self.sender.clone();
+        request.on_queued.clone_from(&self.on_queued);
         self.mailbox.try_send(request).map_err(|refused| match refused {
             TrySendError::Full(_) => Error::busy(),
             TrySendError::Closed(_) => Error::Stopping,

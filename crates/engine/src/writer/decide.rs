@@ -73,7 +73,8 @@ impl Writer {
             };
             if let Some(&place) = outcomes.queued.get(&ticket).and_then(|places| places.first()) {
                 let (request, outcome) = &mut outcomes.all[place];
-                let Some(decided) = batch.decide_for(request.actor, &request.command) else {
+                let Some(decided) = batch.decide_for(request.sender.clone(), &request.command)
+                else {
                     break;
                 };
                 let is_forbidden = matches!(decided, Outcome::Forbidden(_));
@@ -128,7 +129,7 @@ impl Writer {
         for ticket in batch.granted_with_keys() {
             for place in outcomes.queued.remove(&ticket).unwrap_or_default() {
                 let (request, outcome) = &mut outcomes.all[place];
-                if let Some(decided) = batch.decide_for(request.actor, &request.command) {
+                if let Some(decided) = batch.decide_for(request.sender.clone(), &request.command) {
                     *outcome = decided;
                 }
             }
@@ -169,7 +170,7 @@ impl Outcomes {
 
     /// Decides the request's command. Returns the request if it has to wait for the next batch.
     fn decide(&mut self, batch: &mut Batch<'_>, request: Request) -> Option<Request> {
-        let Some(outcome) = batch.decide_for(request.actor, &request.command) else {
+        let Some(outcome) = batch.decide_for(request.sender.clone(), &request.command) else {
             return Some(request);
         };
         if let Outcome::Queued(waiting) = &outcome {

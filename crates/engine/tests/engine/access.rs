@@ -375,3 +375,20 @@ async fn a_command_after_a_revocation_is_refused_by_every_server() {
     two.stop().await;
     db.audit().await;
 }
+
+/// The other server lets callers in as long as it does not know of the key; its commands are decided later.
+#[tokio::test]
+async fn a_caller_without_a_key_does_nothing_more_at_any_server_once_there_is_one() {
+    let (db, one, two) = two_on_postgres().await;
+    let without = two.handle.acting(Sender::WithoutKeys);
+    let granted = without.allocate(user_named("Ada")).await.unwrap().unwrap();
+    key(&one.handle, "root", Rights::Admin).await;
+    // At once, so that the second server may not have received the key yet.
+    let refused = Err(Error::Forbidden(Forbidden::KeyNeeded));
+    assert_eq!(without.allocate(user_named("Ada")).await.map(drop), refused.clone());
+    assert_eq!(without.release_lease(granted.grant.lease.id).await.map(drop), refused.clone());
+    assert_eq!(without.clear(PoolId::DEFAULT).await.map(drop), refused);
+    one.stop().await;
+    two.stop().await;
+    db.audit().await;
+}

@@ -110,6 +110,12 @@ pub enum Forbidden {
     /// The key was revoked or has expired.
     #[error("the API key was revoked or has expired")]
     Key,
+    /// The ledger has keys by now, and the caller has none.
+    #[error("an API key is needed, because the first one was created meanwhile")]
+    KeyNeeded,
+    /// A proxy's key is not that of its users.
+    #[error("users of a proxy can't change API keys and sessions")]
+    Proxied,
     /// The key's rights do not include the needed one.
     #[error("the API key needs the right `{}`", .0.as_str())]
     Right(Rights),

@@ -93,8 +93,11 @@ impl SecretHash {
     }
 }
 
+/// The only comparison of hashes.
 impl ConstantTimeEq for SecretHash {
     fn ct_eq(&self, other: &Self) -> Choice {
+        #[cfg(test)]
+        tests::COMPARISONS.set(tests::COMPARISONS.get() + 1);
         self.0.ct_eq(&other.0)
     }
 }
@@ -120,6 +123,25 @@ pub struct Secret {
     pub hash: SecretHash,
     /// When it stops being valid, after a rotation.
     pub expires_at: Option<Timestamp>,
+}
+
+impl Secret {
+    /// Secret of keys that don't exist: no text has this hash.
+    const NONE: Secret = Secret { hash: SecretHash([0; 32]), expires_at: None };
+
+    /// Whether one of the secrets has this hash and is valid at `now`. Compares with each of them.
+    fn any_is(secrets: &[Secret], hash: &SecretHash, now: Timestamp) -> bool {
+        let matches = |secret: &Secret| {
+            let is_current = secret.expires_at.is_none_or(|at| now < at);
+            secret.hash.ct_eq(hash) & Choice::from(u8::from(is_current))
+        };
+        secrets.iter().map(matches).fold(Choice::from(0), |any, one| any | one).into()
+    }
+
+    /// As [`Secret::any_is`] for the secrets of a key that may not exist, which takes the same time.
+    pub(super) fn is_of(key: Option<&ApiKey>, hash: &SecretHash, now: Timestamp) -> bool {
+        Secret::any_is(key.map_or(&[Secret::NONE], |key| &key.secrets), hash, now)
+    }
 }
 
 /// An API key, without its secret. An absent field grants nothing.
@@ -161,12 +183,7 @@ impl ApiKey {
     /// Whether the secret with this hash is valid at `now`. Takes the same time for every wrong secret.
     #[must_use]
     pub fn accepts(&self, hash: &SecretHash, now: Timestamp) -> bool {
-        let matches = |secret: &Secret| {
-            let is_current = secret.expires_at.is_none_or(|at| now < at);
-            secret.hash.ct_eq(hash) & Choice::from(u8::from(is_current))
-        };
-        let any = self.secrets.iter().map(matches).fold(Choice::from(0), |any, one| any | one);
-        any.into()
+        Secret::any_is(&self.secrets, hash, now)
     }
 
     /// Whether the rights apply to the pool with this name.
@@ -195,13 +212,20 @@ impl ApiKey {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// Number of comparisons of hashes by this test.
+        pub(in crate::access) static COMPARISONS: Cell<usize> = const { Cell::new(0) };
+    }
 
     const NOW: Timestamp = Timestamp::from_micros(100);
     const LATER: Timestamp = Timestamp::from_micros(200);
 
-    fn key(rights: Rights, pools: &[&str], users: &[&str]) -> ApiKey {
+    pub(in crate::access) fn key(rights: Rights, pools: &[&str], users: &[&str]) -> ApiKey {
         ApiKey {
             id: ApiKeyId::new("0123456789ab").unwrap(),
             name: KeyName::new("ci").unwrap(),

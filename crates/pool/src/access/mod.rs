@@ -6,6 +6,7 @@ mod key;
 mod pattern;
 mod plain;
 mod rights;
+mod sender;
 mod session;
 mod table;
 
@@ -15,5 +16,6 @@ pub use key::{ApiKey, ApiKeyId, InvalidKeyId, Secret, SecretHash};
 pub use pattern::{InvalidPattern, Patterns};
 pub use plain::{InvalidApiKey, PlainKey};
 pub use rights::Rights;
+pub use sender::Sender;
 pub use session::{Session, SessionKind};
 pub use table::Access;

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{ApiKey, ApiKeyId, SecretHash, Session};
+use super::{ApiKey, ApiKeyId, Secret, SecretHash, Session};
 use crate::{Inconsistent, KeyName, Timestamp};
 
 /// The API keys and sessions of a ledger. Revoked keys are not part of it.
@@ -67,7 +67,10 @@ impl Access {
         hash: &SecretHash,
         now: Timestamp,
     ) -> Option<&Arc<ApiKey>> {
-        self.valid(id, now).filter(|key| key.accepts(hash, now))
+        let key = self.keys.get(&id);
+        // An unknown id takes as long as a wrong secret.
+        let accepted = Secret::is_of(key.map(AsRef::as_ref), hash, now);
+        key.filter(|key| accepted && key.is_valid(now))
     }
 
     /// The valid key with this id.
@@ -185,5 +188,46 @@ impl Access {
                 self.leases.remove(&by);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Rights;
+    use super::super::key::tests::{COMPARISONS, key};
+    use super::*;
+
+    /// A test of times would depend on the machine; equal times follow from equal work.
+    #[test]
+    fn an_unknown_id_costs_as_much_as_a_wrong_secret() {
+        let (now, later) = (Timestamp::from_micros(100), Timestamp::from_micros(200));
+        let mut access = Access::default();
+        let old = Secret { hash: SecretHash::of("old"), expires_at: Some(later) };
+        let secrets = |key: &ApiKey| key.secrets.iter().copied().chain([old]).collect();
+        let ci = key(Rights::Use, &["*"], &["*"]);
+        let [rotated, expired, unknown] =
+            ["rotated00000", "expired00000", "unknown00000"].map(|id| ApiKeyId::new(id).unwrap());
+        let named = |name: &str| crate::KeyName::new(name).unwrap();
+        access.put(&ci).unwrap();
+        let twice =
+            ApiKey { id: rotated, name: named("rotated"), secrets: secrets(&ci), ..ci.clone() };
+        access.put(&twice).unwrap();
+        let over = ApiKey { id: expired, name: named("over"), expires_at: Some(now), ..ci.clone() };
+        access.put(&over).unwrap();
+        for (id, secret, valid, comparisons) in [
+            (ci.id, "new", true, 1),
+            (ci.id, "wrong", false, 1),
+            (unknown, "new", false, 1),
+            (expired, "new", false, 1),
+            (rotated, "new", true, 2),
+            (rotated, "old", true, 2),
+            (rotated, "wrong", false, 2),
+        ] {
+            COMPARISONS.set(0);
+            let found = access.authenticate(id, &SecretHash::of(secret), now);
+            assert_eq!((found.is_some(), COMPARISONS.get()), (valid, comparisons), "{id} {secret}");
+        }
+        let nothing = SecretHash::from_bytes([0; 32]);
+        assert!(access.authenticate(unknown, &nothing, now).is_none());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Batch;
 use crate::{
     Access, AccessCommand, AccessDone, AccessRefusal, Act, Action, Actor, ApiKey, ApiKeyId, Change,
-    Forbidden, Outcome, Plan, PoolName, Rights, Secret, SecretHash, Session, SessionKind,
+    Forbidden, Outcome, Plan, PoolName, Rights, Secret, SecretHash, Sender, Session, SessionKind,
     Timestamp,
 };
 
@@ -38,7 +38,7 @@ impl Batch<'_> {
             AccessCommand::Revoke { id } => self.revoke(*id),
             AccessCommand::StartSession { hash, length, is_code } => {
                 let kind = if *is_code { SessionKind::Code } else { SessionKind::Browser };
-                let key = self.actor.ok_or(AccessRefusal::UnknownKey);
+                let key = self.sender.key().ok_or(AccessRefusal::UnknownKey);
                 key.and_then(|key| self.start_session(key, *hash, self.now.after(*length), kind))
             }
             AccessCommand::Redeem { code, hash, length } => {
@@ -56,7 +56,7 @@ impl Batch<'_> {
 
     fn create_key(&mut self, key: &ApiKey) -> Result<AccessDone, AccessRefusal> {
         let access = &self.ledger.access;
-        let key = ApiKey { created_at: self.now, created_by: self.actor, ..key.clone() };
+        let key = ApiKey { created_at: self.now, created_by: self.sender.key(), ..key.clone() };
         if !key.is_valid(self.now) {
             return Err(AccessRefusal::Over);
         }
@@ -190,7 +190,7 @@ impl Batch<'_> {
     }
 
     fn acting(&self) -> Option<&Arc<ApiKey>> {
-        self.actor.and_then(|id| self.ledger.access.key(id))
+        self.sender.key().and_then(|id| self.ledger.access.key(id))
     }
 
     /// Adds an entry to the audit log, for the acting key.
@@ -201,7 +201,11 @@ impl Batch<'_> {
         subject: impl Into<Arc<str>>,
     ) {
         let actor = self.acting().map(|key| Actor { id: key.id, name: key.name.clone() });
-        self.record(Change::Acted(Act { actor, action, pool, subject: subject.into() }));
+        let mut subject = subject.into();
+        if let Sender::UserOf(_, user) = &self.sender {
+            subject = format!("{subject}, by user {}", user.name).into();
+        }
+        self.record(Change::Acted(Act { actor, action, pool, subject }));
     }
 
     /// Adds an entry for a plan with these changes.

@@ -113,7 +113,7 @@ impl Batch<'_> {
         let (user, fence) = (allocation.user.clone(), self.ledger.fence().plus(1));
         let until = self.now.after(length);
         let lease = Lease {
-            by: self.actor,
+            by: self.sender.key(),
             pool: allocation.pool,
             previous_fence,
             note: allocation.note.clone(),
@@ -182,7 +182,7 @@ impl Batch<'_> {
         {
             return Some(Refusal::UserLimit { limit });
         }
-        if let Some(key) = self.actor.and_then(|id| self.ledger.access.key(id))
+        if let Some(key) = self.sender.key().and_then(|id| self.ledger.access.key(id))
             && let Some(limit) = key.max_leases
             && self.ledger.access.leases(key.id) >= limit
         {

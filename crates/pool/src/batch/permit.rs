@@ -6,24 +6,31 @@
 use super::Batch;
 use super::access::permit_access;
 use crate::{
-    Action, ApiKey, ApiKeyId, Command, Forbidden, Lease, LeaseId, Plan, Pool, PoolId, Rights,
+    Action, ApiKey, Command, Forbidden, Lease, LeaseId, Plan, Pool, PoolId, Rights, Sender,
     TokenId, User,
 };
 
 impl Batch<'_> {
-    pub(super) fn permit(&self, id: ApiKeyId, command: &Command) -> Result<(), Forbidden> {
+    pub(super) fn permit(&self, sender: &Sender, command: &Command) -> Result<(), Forbidden> {
+        let id = match sender {
+            Sender::Trusted => return Ok(()),
+            Sender::WithoutKeys if self.ledger.access.is_empty() => return Ok(()),
+            Sender::WithoutKeys => return Err(Forbidden::KeyNeeded),
+            Sender::Key(id) | Sender::UserOf(id, _) => *id,
+        };
         let key = self.ledger.access.valid(id, self.now).ok_or(Forbidden::Key)?;
         let pool = |pool: PoolId| self.has_pool(key, pool);
         match command {
             Command::Allocate(allocation) => {
                 needs(key, Rights::Use)?;
                 pool(allocation.pool)?;
-                has_user(key, &allocation.user)
+                has_user(key, sender, &allocation.user)
             }
             Command::Release { pool: of, token_id, .. } => {
                 needs(key, Rights::Use)?;
                 pool(*of)?;
-                self.running(*of, *token_id).map_or(Ok(()), |lease| may_end(key, &lease.user))
+                self.running(*of, *token_id)
+                    .map_or(Ok(()), |lease| may_end(key, sender, &lease.user))
             }
             Command::ReleaseLease { lease_id }
             | Command::Renew { lease_id }
@@ -31,7 +38,7 @@ impl Batch<'_> {
                 needs(key, Rights::Use)?;
                 let Some((of, user)) = self.holder(*lease_id) else { return Ok(()) };
                 pool(of)?;
-                may_end(key, user)
+                may_end(key, sender, user)
             }
             Command::Clear { pool: of }
             | Command::Taint { pool: of, .. }
@@ -40,6 +47,7 @@ impl Batch<'_> {
                 pool(*of)
             }
             Command::Apply(plan) => permit_plan(key, plan),
+            Command::Access(_) if matches!(sender, Sender::UserOf(..)) => Err(Forbidden::Proxied),
             Command::Access(command) => permit_access(key, command),
             // The engine's own.
             Command::Withdraw { .. }
@@ -69,8 +77,8 @@ impl Batch<'_> {
     /// Notes in the audit log that a lease or ticket of this user ends, if the acting key could not have
     /// allocated it.
     pub(super) fn act_on_other(&mut self, action: Action, pool: PoolId, user: &User, id: LeaseId) {
-        let actor = self.actor.and_then(|id| self.ledger.access.key(id));
-        if actor.is_some_and(|key| !key.has_user(user)) {
+        let actor = self.sender.key().and_then(|id| self.ledger.access.key(id));
+        if actor.is_some_and(|key| has_user(key, &self.sender, user).is_err()) {
             let pool = self.ledger.pool(pool).map(|pool| pool.name().clone());
             self.act(action, pool, id.0.to_string());
         }
@@ -81,13 +89,13 @@ fn needs(key: &ApiKey, right: Rights) -> Result<(), Forbidden> {
     if key.rights.include(right) { Ok(()) } else { Err(Forbidden::Right(right)) }
 }
 
-fn has_user(key: &ApiKey, user: &User) -> Result<(), Forbidden> {
-    if key.has_user(user) { Ok(()) } else { Err(Forbidden::User) }
+fn has_user(key: &ApiKey, sender: &Sender, user: &User) -> Result<(), Forbidden> {
+    if sender.acts_for(user) && key.has_user(user) { Ok(()) } else { Err(Forbidden::User) }
 }
 
 /// Whether the key may end, renew or give up what this user has.
-fn may_end(key: &ApiKey, user: &User) -> Result<(), Forbidden> {
-    if key.rights.include(Rights::Operate) { Ok(()) } else { has_user(key, user) }
+fn may_end(key: &ApiKey, sender: &Sender, user: &User) -> Result<(), Forbidden> {
+    if key.rights.include(Rights::Operate) { Ok(()) } else { has_user(key, sender, user) }
 }
 
 fn permit_plan(key: &ApiKey, plan: &Plan) -> Result<(), Forbidden> {

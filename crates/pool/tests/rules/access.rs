@@ -4,7 +4,7 @@ use pool::{
     Access, AccessCommand, AccessDone, AccessRefusal, Act, Action, Actor, Allocation, ApiKey,
     ApiKeyId, Change, Command, Counters, Effect, End, EndReason, Fence, Forbidden, HolderCondition,
     KeyName, Lease, LeaseId, Ledger, Membership, Note, Outcome, Patterns, Plan, Policy, PoolId,
-    PoolName, PoolWanted, Refusal, Rights, Secret, SecretHash, Session, SessionKind, Taint,
+    PoolName, PoolWanted, Refusal, Rights, Secret, SecretHash, Sender, Session, SessionKind, Taint,
     TaintName, Timestamp, User, WhenFull,
 };
 
@@ -726,4 +726,78 @@ fn copies_agree_on_keys_and_sessions() {
     let names: Vec<_> = copy.access().keys_after("").map(|key| key.name.to_string()).collect();
     assert_eq!((names, copy.access().len()), (vec!["root".to_owned()], 1));
     assert!(copy.access().key_named("root").is_some() && copy.access().key_named("ci").is_none());
+}
+
+#[test]
+fn a_caller_without_a_key_does_nothing_more_once_there_is_one() {
+    let policy = Policy { when_full: WhenFull::Wait, ..POLICY };
+    let mut ledger = ledger(1, policy);
+    let without = |ledger: &mut Ledger, command: &Command| {
+        ledger.batch(second(1)).decide_for(Sender::WithoutKeys, command).unwrap()
+    };
+    granted(without(&mut ledger, &Command::Allocate(asked(1))));
+    let create = |name: &str| Command::Access(AccessCommand::Create(key(name, Rights::Admin)));
+    let created = without(&mut ledger, &create("root"));
+    assert!(matches!(created, Outcome::Access(AccessDone::Key(_))), "{created:?}");
+    for command in
+        [Command::Allocate(asked(2)), Command::ReleaseLease { lease_id: id(1) }, CLEAR, create("b")]
+    {
+        let refused = without(&mut ledger, &command);
+        assert_eq!(refused, Outcome::Forbidden(Forbidden::KeyNeeded), "{command:?}");
+    }
+    // A caller whose rights are a setting's has them with keys, too.
+    assert_eq!(batch(&mut ledger, 2, None, &CLEAR).0, Outcome::Cleared { ended: 1 });
+}
+
+#[test]
+fn a_user_of_a_proxy_acts_for_itself_only() {
+    let keys = [
+        key_of("proxy", Rights::Use, &["*"], &["*"]),
+        key_of("ops", Rights::Admin, &["*"], &["*"]),
+        key_of("narrow", Rights::Use, &["*"], &["ci-*"]),
+    ];
+    let mut ledger = with_keys(2, POLICY, keys);
+    let user = |name: &str| User::new(name).unwrap();
+    let decide = |ledger: &mut Ledger, key: &str, name: &str, command: &Command| {
+        let mut batch = ledger.batch(second(1));
+        let outcome = batch.decide_for(Sender::UserOf(key_id(key), user(name)), command).unwrap();
+        (outcome, batch.finish().changes)
+    };
+    let forbidden = Outcome::Forbidden(Forbidden::User);
+    granted(decide(&mut ledger, "proxy", "ann", &asked_for(1, "ann")).0);
+    // A user named like a pattern is not one.
+    for name in ["bob", "*", "a*"] {
+        for command in [
+            asked_for(2, "ann"),
+            Command::Renew { lease_id: id(1) },
+            Command::ReleaseLease { lease_id: id(1) },
+            release_token(1),
+        ] {
+            let outcome = decide(&mut ledger, "proxy", name, &command).0;
+            assert_eq!(outcome, forbidden, "{name} {command:?}");
+        }
+    }
+    let beyond = decide(&mut ledger, "narrow", "ann", &asked_for(3, "ann")).0;
+    assert_eq!(beyond, forbidden, "not more than the key");
+    // The audit log says who it was, also for what the key could have allocated itself.
+    let (ended, changes) =
+        decide(&mut ledger, "ops", "bob", &Command::ReleaseLease { lease_id: id(1) });
+    assert!(matches!(ended, Outcome::LeaseReleased(_)), "{ended:?}");
+    let subject = format!("{}, by user bob", id(1).0);
+    let expected = [(Some("ops"), Action::LeaseReleased, Some("default"), &*subject)];
+    assert_eq!(acts(&changes), expected);
+    // The key is the proxy's.
+    let rotate = AccessCommand::Rotate { id: key_id("ops"), hash: hash("x"), keep_old: LEASE };
+    for command in [
+        AccessCommand::Create(key("new", Rights::Read)),
+        rotate,
+        AccessCommand::Revoke { id: key_id("proxy") },
+        sign_in("cookie", 9),
+        AccessCommand::EndSessions { key: key_id("ops") },
+    ] {
+        let outcome = decide(&mut ledger, "ops", "bob", &Command::Access(command)).0;
+        assert_eq!(outcome, Outcome::Forbidden(Forbidden::Proxied));
+    }
+    written(access(&mut ledger, 2, Some("root"), AccessCommand::Revoke { id: key_id("ops") }));
+    assert_eq!(decide(&mut ledger, "ops", "bob", &CLEAR).0, Outcome::Forbidden(Forbidden::Key));
 }

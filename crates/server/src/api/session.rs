@@ -103,6 +103,7 @@ pub(crate) async fn sign_out(
     Query(Everywhere(everywhere)): Query<Everywhere>,
 ) -> Result<Response, Problem> {
     let command = match &acting.caller {
+        Caller::Key { proof: Proof::Proxy(_), .. } => None,
         Caller::Key { key, .. } if everywhere => Some(AccessCommand::EndSessions { key: key.id }),
         Caller::Key { proof: Proof::Session { hash, .. }, .. } => {
             Some(AccessCommand::EndSession { hash: *hash })
@@ -190,11 +191,16 @@ fn shown(engine: &Handle, caller: &Caller) -> wire::Caller {
                 via: match proof {
                     Proof::Secret(_) => SessionVia::KEY,
                     Proof::Session { .. } => SessionVia::SESSION,
+                    Proof::Certificate => SessionVia::CERTIFICATE,
+                    Proof::Proxy(_) => SessionVia::PROXY,
                 },
                 rights,
                 key: Some(name(key)),
                 pools: patterns(&key.pools),
-                users: patterns(&key.users),
+                users: match proof {
+                    Proof::Proxy(user) => vec![user.name.to_string()],
+                    _ => patterns(&key.users),
+                },
                 expires_at: expires_at.map(time),
                 keys_exist,
             }

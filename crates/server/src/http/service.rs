@@ -17,12 +17,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use pool::ApiKeyId;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
 
-use super::access::{Acting, Guard, offers_basic};
+use super::access::{Acting, Guard, Sender, Turn, offers_basic};
 use super::compress::{Compression, Encoding};
 use super::origin::OriginCheck;
 use super::panics::{self, Panicked};
@@ -104,12 +103,8 @@ impl Service {
     }
 }
 
-/// Sender of a request.
-#[derive(Clone, Copy)]
-struct Sender {
-    address: IpAddr,
-    key: Option<ApiKeyId>,
-}
+/// Turns of a request, until these are dropped: for its document, and among the callers.
+type Turns<'a> = (Option<SemaphorePermit<'a>>, Option<Arc<Turn>>);
 
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -171,10 +166,10 @@ impl Inner {
         }
         let (method, index, template) =
             (metrics::method(request.method()), route.index, route.template);
-        let mut caller = Sender { address, key: None };
+        let mut caller = Sender { address, key: None, user: None };
         let response = async {
             match self.admit(request, &route, &mut caller).await {
-                Ok((request, acting, _turn)) => self.handle(request, route, acting).await,
+                Ok((request, acting, _turns)) => self.handle(request, route, acting).await,
                 Err(problem) => problem.into_response(),
             }
         };
@@ -185,8 +180,8 @@ impl Inner {
         if let (401 | 403 | 429, Some(code)) =
             (status.as_u16(), response.extensions().get::<Code>())
         {
-            let (method, Sender { address, key }) = (metrics::method_name(method), caller);
-            self.guard.refused(address, key, (method, template), *code);
+            let method = metrics::method_name(method);
+            self.guard.refused(&caller, (method, template), *code);
         }
         if status == StatusCode::UNAUTHORIZED && with_basic {
             response.headers_mut().append(WWW_AUTHENTICATE, BASIC);
@@ -200,7 +195,8 @@ impl Inner {
             response.headers_mut().insert(CONTENT_TYPE, value);
         }
         if let Some((method, uri)) = logged {
-            let user = response.extensions().get::<LoggedUser>();
+            let user = response.extensions().get::<LoggedUser>().map(|LoggedUser(user)| &**user);
+            let user = user.or(caller.user.as_ref().map(|user| &*user.name));
             tracing::info!(
                 target: "access",
                 method = traces::method(&method),
@@ -209,7 +205,7 @@ impl Inner {
                 micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
                 request_id = request_id.to_str().unwrap_or_default(),
                 client = %caller.address,
-                user = user.map(|LoggedUser(user)| &**user),
+                user,
                 key = caller.key.map(tracing::field::display),
             );
         }
@@ -221,7 +217,7 @@ impl Inner {
     }
 
     /// Waits until a document may be read: each has up to its size in memory, and some times more.
-    async fn turn(&self, kind: Kind) -> Result<Option<SemaphorePermit<'_>>, Problem> {
+    async fn document(&self, kind: Kind) -> Result<Option<SemaphorePermit<'_>>, Problem> {
         if kind != Kind::Document {
             return Ok(None);
         }
@@ -235,13 +231,32 @@ impl Inner {
         })
     }
 
+    /// Waits for the turn of the caller, beside others.
+    async fn turn(
+        &self,
+        kind: Kind,
+        acting: Option<&Acting>,
+        address: IpAddr,
+    ) -> Result<Option<Arc<Turn>>, Problem> {
+        if kind.is_reserved() {
+            return Ok(None);
+        }
+        let turn = self.guard.turn(acting, address);
+        let turn = tokio::time::timeout(self.request_timeout, turn).await.map_err(|_| {
+            let detail = "Many requests of this caller are in progress, and other callers are active. Nothing was \
+                          changed. Try again after the time in Retry-After.";
+            Problem::new(Code::Busy, detail)
+        })?;
+        Ok(turn.map(Arc::new))
+    }
+
     /// Checks a request and its caller, and reads its body.
     async fn admit<B>(
         &self,
         request: Request<B>,
         route: &Matched,
         sender: &mut Sender,
-    ) -> Result<(Request<Body>, Option<Acting>, Option<SemaphorePermit<'_>>), Problem>
+    ) -> Result<(Request<Body>, Option<Acting>, Turns<'_>), Problem>
     where
         B: HttpBody<Data = Bytes>,
     {
@@ -249,16 +264,21 @@ impl Inner {
         let kind = route.kind;
         self.check_capacity(&head, kind)?;
         self.origin.check(kind, &head.uri, &head.headers)?;
-        let Sender { address, key } = sender;
-        let acting = self.guard.admit(&mut head, route.needs, *address, key).await?;
-        let turn = self.turn(kind).await?;
+        let acting = self.guard.admit(&mut head, route.needs, sender).await?;
+        let document = self.document(kind).await?;
         if !sent.is_end_stream() {
             body::check_codings(&head.headers)?;
         }
         let awaits_continue = head.headers.contains_key(EXPECT);
         let limit = kind.body_limit();
         let body = body::read(sent, limit, awaits_continue, self.body_timeout).await?;
-        Ok((Request::from_parts(head, Body::from(body)), acting, turn))
+        let turn = self.turn(kind, acting.as_ref(), sender.address).await?;
+        if kind == Kind::Wait
+            && let Some(turn) = &turn
+        {
+            head.extensions.insert(Arc::clone(turn));
+        }
+        Ok((Request::from_parts(head, Body::from(body)), acting, (document, turn)))
     }
 
     /// Refuses requests at the limits of connections and memory, except health and metrics.

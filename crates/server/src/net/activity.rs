@@ -1,8 +1,8 @@
 //! Activity of one connection: the requests in flight, and whether the connection is to be closed.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::http::Version;
@@ -18,6 +18,8 @@ pub(crate) struct Activity {
     pub(super) opened: Instant,
     /// Address of the client.
     address: IpAddr,
+    /// Names in the client's certificate.
+    certificate: OnceLock<Vec<String>>,
     in_flight: AtomicUsize,
     /// Time at which the last request ended, by [`Activity::now`].
     rested: AtomicU64,
@@ -54,6 +56,7 @@ impl Activity {
         Activity {
             opened,
             address,
+            certificate: OnceLock::new(),
             in_flight,
             rested,
             begun,
@@ -162,6 +165,11 @@ impl Client {
     /// Address of the client.
     pub(crate) fn address(&self) -> IpAddr {
         self.0.address
+    }
+
+    /// Names in the client's certificate, which are read once.
+    pub(crate) fn certificate(&self, read: impl FnOnce() -> Vec<String>) -> &[String] {
+        self.0.certificate.get_or_init(read)
     }
 
     /// Waits until the connection may process another read.

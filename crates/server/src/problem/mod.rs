@@ -131,6 +131,15 @@ pub(crate) fn forbidden_problem(forbidden: pool::Forbidden) -> Problem {
         pool::Forbidden::Key => {
             Problem::new(Code::Unauthenticated, "The API key was revoked or has expired.")
         }
+        pool::Forbidden::KeyNeeded => {
+            let detail =
+                "This needs an API key, since the first one was created. Nothing was changed.";
+            Problem::new(Code::Unauthenticated, detail)
+        }
+        pool::Forbidden::Proxied => {
+            let detail = "Users of a proxy can't change API keys and sessions. Send an API key.";
+            Problem::new(Code::Forbidden, detail)
+        }
         pool::Forbidden::Pool => {
             Problem::new(Code::UnknownPool, "No pool has this name. See GET /api/pools.")
         }

@@ -461,7 +461,7 @@ fn facts(key: &ApiKey, now: Timestamp) -> Result<(), CliError> {
 }
 
 /// Parses the name or id of a key.
-fn key_name(text: &str) -> Result<String, String> {
+pub fn key_name(text: &str) -> Result<String, String> {
     // In a path, these two would mean another path.
     if [".", ".."].contains(&text) {
         return Err("a key can't be named so in a URL: use its id".to_owned());

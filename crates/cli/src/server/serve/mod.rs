@@ -189,6 +189,7 @@ fn server_settings(settings: &Settings) -> server::Settings {
         allowed_hosts: settings.allowed_host.clone(),
         anonymous: settings.anonymous,
         trust_loopback: settings.trust_loopback,
+        trusted_user: settings.trusted_user(),
         requests_per_second: settings.requests_per_second,
         streams: settings.max_event_streams,
         connections: settings.max_connections,

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRef, FromRequestParts};
@@ -5,7 +6,7 @@ use axum::http::request::Parts;
 use engine::{Handle, View};
 use pool::{Plan, Pool, PoolId, PoolName, Rights};
 
-use super::Caller;
+use super::{Caller, Turn};
 use crate::http::respond::unknown_pool;
 use crate::problem::{Code, Problem};
 
@@ -31,7 +32,11 @@ where
             || Problem::new(Code::Internal, "The request was not checked for its rights.");
         let caller = parts.extensions.get::<Caller>().cloned().ok_or_else(missing)?;
         let Engine(engine) = Engine::from_ref(state);
-        Ok(Acting::new(&engine, caller))
+        let mut acting = Acting::new(&engine, caller);
+        if let Some(turn) = parts.extensions.get::<Arc<Turn>>().cloned() {
+            acting.engine = acting.engine.on_queued(Arc::new(move || turn.end()));
+        }
+        Ok(acting)
     }
 }
 
@@ -40,7 +45,7 @@ impl Acting {
     const CHECK_EVERY: Duration = Duration::from_mins(1);
 
     pub(crate) fn new(engine: &Handle, caller: Caller) -> Self {
-        Acting { engine: engine.acting(caller.key_id()), caller }
+        Acting { engine: engine.acting(caller.sender()), caller }
     }
 
     /// The pool with this name, unless it does not exist for the caller.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use pool::{Access, ApiKey, ApiKeyId, Rights, SecretHash, Timestamp};
+use pool::{Access, ApiKey, ApiKeyId, Rights, SecretHash, Sender, Timestamp, User};
 
 /// Caller of a request, in the request's extensions.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub(crate) enum Caller {
 }
 
 /// Proof that a caller has an API key.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Proof {
     /// The secret with this hash.
     Secret(SecretHash),
@@ -33,6 +33,10 @@ pub(crate) enum Proof {
         /// When the session ends.
         expires_at: Timestamp,
     },
+    /// A client certificate with the name of the key.
+    Certificate,
+    /// A proxy that acts with the key for this user.
+    Proxy(User),
 }
 
 impl Caller {
@@ -51,6 +55,16 @@ impl Caller {
 
     pub(crate) fn key_id(&self) -> Option<ApiKeyId> {
         self.key().map(|key| key.id)
+    }
+
+    /// Sender of the caller's commands.
+    pub(crate) fn sender(&self) -> Sender {
+        match self {
+            Caller::Anonymous { without_keys: true, .. } => Sender::WithoutKeys,
+            Caller::Anonymous { .. } => Sender::Trusted,
+            Caller::Key { key, proof: Proof::Proxy(user) } => Sender::UserOf(key.id, user.clone()),
+            Caller::Key { key, .. } => Sender::Key(key.id),
+        }
     }
 
     pub(crate) fn rights(&self) -> Option<Rights> {
@@ -85,6 +99,9 @@ impl Caller {
             Caller::Key { proof: Proof::Session { hash, .. }, .. } => {
                 access.session(hash, now).is_some()
             }
+            Caller::Key { key, proof: Proof::Certificate | Proof::Proxy(_) } => {
+                access.valid(key.id, now).is_some()
+            }
         }
     }
 
@@ -93,6 +110,7 @@ impl Caller {
         let Caller::Key { key, proof } = self else { return None };
         let of_proof = match proof {
             Proof::Session { expires_at, .. } => Some(*expires_at),
+            Proof::Certificate | Proof::Proxy(_) => None,
             Proof::Secret(hash) => {
                 let key = access.key(key.id).unwrap_or(key);
                 let secret = key.secrets.iter().find(|secret| secret.hash == *hash);

@@ -1,29 +1,46 @@
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri};
+use axum_server::tls::TlsInfo;
 use engine::{Handle, Scope};
-use pool::{Access, ApiKeyId, Rights, SecretHash, SessionKind};
+use pool::{Access, ApiKeyId, Rights, SecretHash, SessionKind, User};
 
 use super::caller::{Caller, Proof};
 use super::credentials::{Credentials, Scheme};
 use super::failures::{self, Failures, TooMany};
+use super::proxy;
 use super::rate::Buckets;
 use super::refusals::{Refusal, Refusals};
-use super::{Acting, Needs};
+use super::turns::{Sharer, Turn, Turns};
+use super::{Acting, Needs, certificate};
 use crate::http::origin::{is_from_here, is_local};
+use crate::net::activity::Client;
 use crate::problem::{Code, Problem};
-use crate::settings::{Anonymous, Settings};
+use crate::settings::{Anonymous, Settings, TrustedUser};
+
+/// Sender of a request, as far as it is known.
+#[derive(Clone)]
+pub(crate) struct Sender {
+    pub(crate) address: IpAddr,
+    /// The API key.
+    pub(crate) key: Option<ApiKeyId>,
+    /// The user that a proxy named.
+    pub(crate) user: Option<User>,
+}
 
 /// Decides who sends a request, and whether that caller may.
 pub(crate) struct Guard {
     engine: Handle,
     anonymous: Anonymously,
+    trusted_user: Option<TrustedUser>,
     tls: bool,
     failures: Failures,
     of_keys: Buckets<ApiKeyId>,
     of_addresses: Buckets<IpAddr>,
     requests_per_second: Option<u32>,
+    turns: Turns,
     pub(crate) refusals: Refusals,
 }
 
@@ -54,33 +71,37 @@ impl Guard {
         Guard {
             engine,
             anonymous: Anonymously::new(settings),
+            trusted_user: settings.trusted_user.clone(),
             tls: settings.tls.is_some(),
             failures: Failures::new(),
             of_keys: Buckets::new(),
             of_addresses: Buckets::new(),
             requests_per_second: settings.requests_per_second,
+            turns: Turns::new(),
             refusals: Refusals::default(),
         }
     }
 
     /// Returns the caller of a request, if it may do what the route `needs`. The request gets its caller and, for
-    /// sessions, its scheme. `who` becomes the key, also of a refused request.
+    /// sessions, its scheme. The `sender` gets its key, also of a refused request.
     pub(crate) async fn admit(
         &self,
         head: &mut Parts,
         needs: Needs,
-        address: IpAddr,
-        who: &mut Option<ApiKeyId>,
+        sender: &mut Sender,
     ) -> Result<Option<Acting>, Problem> {
         if needs == Needs::Nothing {
             return Ok(None);
         }
-        let caller = self.identify(head, needs, address).await?;
-        *who = caller.key_id();
-        if let Some(key) = *who {
+        if let Some(trusted) = &self.trusted_user {
+            sender.user = proxy::user(trusted, &head.headers, sender.address)?;
+        }
+        let caller = self.identify(head, needs, sender).await?;
+        sender.key = caller.key_id();
+        if let Some(key) = sender.key {
             self.engine.key_used(key);
         }
-        self.limit(&caller, address)?;
+        self.limit(&caller, sender.address)?;
         permit(&caller, needs)?;
         if needs == Needs::Identity {
             let local = is_local(&head.uri, &head.headers);
@@ -94,11 +115,12 @@ impl Guard {
         &self,
         head: &Parts,
         needs: Needs,
-        address: IpAddr,
+        sender: &Sender,
     ) -> Result<Caller, Problem> {
+        let address = sender.address;
         let local = !self.tls && is_local(&head.uri, &head.headers);
         match Credentials::of(&head.headers, local) {
-            Credentials::Nothing => self.anonymous(needs).await,
+            Credentials::Nothing => self.without_credentials(head, needs, sender).await,
             Credentials::Malformed => Err(self.failed(address).await),
             Credentials::Key(plain) => match self.engine.key_of(&plain).await? {
                 Some(key) => Ok(Caller::Key { key, proof: Proof::Secret(plain.hash()) }),
@@ -111,7 +133,7 @@ impl Guard {
                     found.filter(|(session, _)| session.kind == SessionKind::Browser)
                 else {
                     // Browsers keep cookies of sessions that are over.
-                    let caller = self.anonymous(needs).await?;
+                    let caller = self.without_credentials(head, needs, sender).await?;
                     return match permit(&caller, needs) {
                         Ok(()) => Ok(caller),
                         Err(_) => Err(self.failed(address).await),
@@ -121,6 +143,46 @@ impl Guard {
                 let proof = Proof::Session { hash, expires_at: session.expires_at };
                 Ok(Caller::Key { key, proof })
             }
+        }
+    }
+
+    /// The caller of a request without credentials of its own: a user of a proxy, the key that a client certificate
+    /// names, or a caller without a key.
+    async fn without_credentials(
+        &self,
+        head: &Parts,
+        needs: Needs,
+        sender: &Sender,
+    ) -> Result<Caller, Problem> {
+        if let (Some(user), Some(trusted)) = (&sender.user, &self.trusted_user) {
+            check_origin(head)?;
+            let valid = |access: &Access, now| {
+                access.find(&trusted.key).filter(|key| key.is_valid(now)).cloned()
+            };
+            let key = self.engine.look_up(valid).await?.ok_or_else(|| {
+                let detail = "The API key of --trusted-user-key does not exist, or has expired.";
+                Problem::new(Code::Unauthenticated, detail)
+            })?;
+            return Ok(Caller::Key { key, proof: Proof::Proxy(user.clone()) });
+        }
+        let (tls, client) =
+            (head.extensions.get::<Arc<TlsInfo>>(), head.extensions.get::<Client>());
+        let names =
+            tls.zip(client).map(|(tls, client)| client.certificate(|| certificate::names(tls)));
+        let mut found = None;
+        for name in names.unwrap_or_default() {
+            let named = |access: &Access, now| {
+                access.key_named(name).map(|key| (Arc::clone(key), key.is_valid(now)))
+            };
+            let Some((key, is_valid)) = self.engine.look_up(named).await? else { continue };
+            if found.is_some() || !is_valid {
+                return Err(self.failed(sender.address).await);
+            }
+            found = Some(key);
+        }
+        match found {
+            Some(key) => Ok(Caller::Key { key, proof: Proof::Certificate }),
+            None => self.anonymous(needs).await,
         }
     }
 
@@ -204,11 +266,20 @@ impl Guard {
         })
     }
 
+    /// Waits for the turn of a request of this caller; None if no other caller is active.
+    pub(crate) async fn turn(&self, acting: Option<&Acting>, address: IpAddr) -> Option<Turn> {
+        let sharer = match acting.map(|acting| &acting.caller) {
+            Some(Caller::Key { key, proof: Proof::Proxy(user) }) => Sharer::User(key.id, user.id),
+            Some(Caller::Key { key, .. }) => Sharer::Key(key.id),
+            Some(Caller::Anonymous { .. }) | None => Sharer::Address(failures::network(address)),
+        };
+        self.turns.take(sharer).await
+    }
+
     /// Keeps a refused request for administrators.
     pub(crate) fn refused(
         &self,
-        address: IpAddr,
-        key: Option<ApiKeyId>,
+        &Sender { address, key, .. }: &Sender,
         (method, route): (&'static str, Option<&'static str>),
         code: Code,
     ) {

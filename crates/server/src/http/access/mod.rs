@@ -5,21 +5,27 @@
 
 mod acting;
 mod caller;
+mod certificate;
 mod credentials;
 mod failures;
 mod guard;
+mod proxy;
 mod rate;
 mod refusals;
 mod start;
+mod turns;
 
 pub(crate) use acting::{Acting, Engine};
 pub(crate) use caller::{Caller, Proof};
 pub(crate) use credentials::{SESSION_LENGTH, Scheme, expired_cookie, session_cookie};
 #[cfg(test)]
 pub(crate) use failures::{DELAYS, MAX_DELAYED};
-pub(crate) use guard::{Guard, offers_basic};
+pub(crate) use guard::{Guard, Sender, offers_basic};
 pub(crate) use refusals::Refusal;
 pub use start::access_refusal;
+pub(crate) use turns::Turn;
+#[cfg(test)]
+pub(crate) use turns::{MIN_IN_PROGRESS, WINDOW};
 
 use pool::Rights;
 
