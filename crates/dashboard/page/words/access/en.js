@@ -146,7 +146,7 @@ export const access = {
   "audit-ticket.removed": "Ticket of another user removed",
 
   // refused requests
-  refusals: "Refused requests",
+  refusals: "Refusals",
   refusalsText:
     "The last 1,000 requests that this server refused: without a valid key or right, or beyond a limit. They are lost "
     + "when it restarts.",

@@ -154,7 +154,7 @@ export const access = {
   "audit-ticket.removed": "Pedido de outro usuário retirado da fila",
 
   // requisições recusadas
-  refusals: "Requisições recusadas",
+  refusals: "Recusas",
   refusalsText:
     "As últimas 1.000 requisições que este servidor recusou: sem chave válida, sem permissão ou acima de um limite. "
     + "Elas se perdem quando ele reinicia.",
