@@ -191,6 +191,72 @@ describe("keys", { concurrency: 3 }, () => {
     assert.match(page.url(), /#keys$/);
   });
 
+  inBrowser("keys are searched by name and id", async (stage) => {
+    const { server, admin } = await withKeys(stage);
+    for (const name of ["ci-linux", "CI-mac", "ann"]) await server.createKey(name, "use");
+    const { keys } = await server.ask("GET", "/api/keys");
+    const { id } = keys.find((/** @type {{ name: string }} */ { name }) => name === "ann");
+    const dashboard = await signedIn(stage, server, admin);
+    const { page } = dashboard;
+    await page.evaluate(() => (location.hash = "keys"));
+    const search = page.locator("#keys-search");
+    const finds = (/** @type {string} */ text, /** @type {string[]} */ names) => until(text, async () => {
+      await search.fill(text);
+      const found = await page.locator("#keys-list h3").allTextContents();
+      return JSON.stringify(found) === JSON.stringify(names);
+    });
+    await finds("ci-", ["CI-mac", "ci-linux"]);
+    await dashboard.reads("#keys-text", /^2 keys$/);
+    await finds(id.slice(0, 8), ["ann"]);
+    await finds("+ nothing", []);
+    await dashboard.reads("#keys-text", /No key has this/);
+    await finds("", ["CI-mac", "ann", "ci-linux", "ops"]);
+  });
+
+  inBrowser("refused requests are listed", async (stage) => {
+    const { server, admin } = await withKeys(stage);
+    const reader = await server.createKey("reader", "read");
+    const send = (/** @type {string} */ path, /** @type {string} */ key) =>
+      server.request("POST", path, { headers: { authorization: `Bearer ${key}` }, body: { user: "ann" } });
+    await send("/api/pools/default/allocate", "tm_wrong");
+    await send("/api/pools/default/allocate", reader);
+    const dashboard = await signedIn(stage, server, admin);
+    const { page } = dashboard;
+    await page.evaluate(() => (location.hash = "audit"));
+    await page.locator("#access-refusals").click();
+    assert.match(page.url(), /#refusals$/);
+    const refusals = page.locator("#refusals-list > li");
+    await dashboard.reads("#refusals-list > li[data-code=forbidden]",
+      /POST \/api\/pools\/\{pool\}\/allocate[^]*127\.0\.0\.1[^]*key reader/);
+    await dashboard.reads("#refusals-list > li[data-code=unauthenticated]", /without a key/);
+    const known = await refusals.count();
+    await send("/api/pools/default/allocate", reader);
+    await page.locator("#refusals-again").click();
+    await until("the new refusal", async () => await refusals.count() === known + 1);
+  });
+
+  inBrowser("the history names the keys of leases", async (stage) => {
+    const { server, admin } = await withKeys(stage, "--pool-size=1");
+    const ci = await server.createKey("ci", "use");
+    const asCi = { headers: { authorization: `Bearer ${ci}` } };
+    const allocate = () =>
+      server.request("POST", "/api/pools/default/allocate", { ...asCi, body: { user: "ann" } });
+    const { lease_id: first } = JSON.parse((await allocate()).body.toString());
+    await server.request("POST", `/api/leases/${first}/release`, asCi);
+    await allocate();
+    await server.ask("POST", "/api/pools/default/clear");
+    await allocate();
+    const { keys: [{ id }] } = await server.ask("GET", "/api/keys");
+    const dashboard = await signedIn(stage, server, admin);
+    await dashboard.page.evaluate(() => (location.hash = "token=1"));
+    await dashboard.reads("#timeline li:nth-child(2)", /granted by key ci · ended by key ops/);
+    await dashboard.reads("#timeline li:first-child", /granted by key ci$/);
+    await dashboard.reads("#timeline li:nth-child(3)", /granted and ended by key ci$/);
+    const reader = await signedIn(stage, server, await server.createKey("reader", "read"));
+    await reader.page.evaluate(() => (location.hash = "token=1"));
+    await reader.reads("#timeline li:first-child", new RegExp(`granted by key ${id}$`));
+  });
+
   inBrowser("the dialogs are for everyone: rules, widths, languages", async (stage) => {
     const { server, admin } = await withKeys(stage);
     await server.createKey("a-key-with-a-name-that-is-as-long-as-names-of-keys-may-be-63-xx", "use", {
@@ -225,6 +291,9 @@ describe("keys", { concurrency: 3 }, () => {
       await page.locator("#access-audit").click();
       await page.locator("#audit-list > li").first().waitFor();
       await look("the audit log");
+      await page.locator("#access-refusals").click();
+      await page.locator("#refusals-list > li").first().waitFor();
+      await look("the refused requests");
       await page.keyboard.press("Escape");
       await page.locator("#account").click();
       await page.locator("#menu").waitFor();

@@ -99,6 +99,7 @@ impl Table {
         const ADMIN: Needs = Needs::ADMIN;
         Table { rows: Vec::new() }
             .route("/", on(GET, Read, Nothing, pages::home))
+            .route("/pools", on(GET, Read, Nothing, pages::pools))
             .route("/pools/{pool}", on(GET, Read, Nothing, pages::pool))
             .route("/assets/{digest}/{*path}", on(GET, Read, Nothing, pages::asset))
             .route("/docs", on(GET, Read, Nothing, pages::docs))
@@ -198,7 +199,7 @@ mod tests {
                 described.insert((path.clone(), method.to_uppercase()));
             }
         }
-        let pages = ["/", "/pools/{pool}", "/assets/{digest}/{*path}", "/docs"];
+        let pages = ["/", "/pools", "/pools/{pool}", "/assets/{digest}/{*path}", "/docs"];
         let table = Table::new().rows;
         let rows = table.iter().filter(|row| !pages.contains(&row.template));
         let listed = rows.flat_map(|row| {

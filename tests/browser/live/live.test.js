@@ -186,9 +186,9 @@ test("the last minutes come from the history, and nothing twice", async () => {
   const now = Math.floor(on.live.clock.now());
   on.past.push(
     { ...lease(2), tokenId: tokenId(1), startedAt: now - 9000, endedAt: null, reason: null,
-      evictedBy: null, pool: "default", tokenName: "2", note: null },
+      evictedBy: null, pool: "default", tokenName: "2", note: null, by: null, endedBy: null },
     { ...lease(1), tokenId: tokenId(0), startedAt: now - 10_000, endedAt: now - 9000,
-      reason: "expired", evictedBy: null, pool: "default", tokenName: "1", note: null });
+      reason: "expired", evictedBy: null, pool: "default", tokenName: "1", note: null, by: null, endedBy: null });
   on.tell({ type: "load" });
   on.happen(["started", told(1, 2, { started_at: new Date(now - 9000).toISOString() })]);
   (await on.list(1)).resolve(rows(2, { 1: lease(2, now + 60_000) }));

@@ -1,7 +1,7 @@
 // @ts-check
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { PoolList } from "../../../crates/dashboard/page/live/pool_list.js";
+import { PoolList, timeLeft } from "../../../crates/dashboard/page/live/pool_list.js";
 import { fits, listed } from "../../../crates/dashboard/page/view/overview/order.js";
 import { START } from "./ground.js";
 
@@ -121,4 +121,13 @@ test("pools are in the chosen order, and equal ones in that of their names", () 
   assert.equal(names("deadline"), "acbd");
   assert.equal(names("name", false, "CAD"), "b");
   assert.ok(fits(/** @type {any} */ (list.rows.get("b")), "cad"));
+});
+
+test("the time left is at most the length of a lease, as far as the page's clock may be wrong", () => {
+  const policy = /** @type {any} */ ({ lease_seconds: 120 });
+  const left = (/** @type {number | null} */ seconds, isPast = false) =>
+    timeLeft({ deadline: seconds === null ? null : START + seconds * 1000, isPast, policy }, START);
+  assert.deepEqual([left(60), left(120), left(120.4), left(121)], [60_000, 120_000, 120_000, 120_000]);
+  assert.equal(left(3600), 3_600_000, "of a lease from before a change of the policy");
+  assert.deepEqual([left(null), left(0), left(60, true)], [null, null, null]);
 });

@@ -16,7 +16,7 @@ import { happening, lease, START, tokenId } from "./ground.js";
  */
 function past(fence, startedAt, endedAt = null, reason = endedAt === null ? null : "expired") {
   return { ...lease(fence), tokenId: tokenId(fence), startedAt, endedAt, reason, evictedBy: null,
-    pool: "default", tokenName: `${fence}`, note: null };
+    pool: "default", tokenName: `${fence}`, note: null, by: null, endedBy: null };
 }
 
 /**

@@ -1,10 +1,11 @@
 // @ts-check
 // Client of the routes about API keys and the audit log. None of these requests is repeated after a lost
 // answer: a new secret would be lost with it.
-import { apiKeyOf, auditEntryOf } from "./shape.js";
+import { apiKeyOf, auditEntryOf, refusalOf } from "./shape.js";
 /** @typedef {import("./api.js").Api} Api */
 /** @typedef {import("./shape.js").ApiKey} ApiKey */
 /** @typedef {import("./shape.js").AuditEntry} AuditEntry */
+/** @typedef {import("./shape.js").Refusal} Refusal */
 /** @typedef {import("./shape.js").Rights} Rights */
 
 /** @typedef {{ name: string, rights: Rights, pools: string[], users: string[],
@@ -25,10 +26,16 @@ export function createKeys(request) {
   };
 
   return {
-    /** Reads a page of the keys, by name. @param {string | null} next from the page before
-     * @returns {Promise<{ keys: ApiKey[], next: string | null }>} */
-    async list(next) {
-      const { body } = await request(next ?? `/api/keys?limit=${PAGE}`);
+    /**
+     * Reads a page of the keys, by name.
+     * @param {string} search part of a name, or the start of an id; empty for all keys
+     * @param {string | null} [next] from the page before
+     * @returns {Promise<{ keys: ApiKey[], next: string | null }>}
+     */
+    async list(search, next = null) {
+      const query = new URLSearchParams({ limit: String(PAGE) });
+      if (search !== "") query.set("search", search);
+      const { body } = await request(next ?? `/api/keys?${query}`);
       return { keys: body.keys.map(apiKeyOf), next: body.next };
     },
 
@@ -61,6 +68,11 @@ export function createKeys(request) {
       for (const [name, value] of Object.entries(filter)) if (value !== "") query.set(name, value);
       const { body } = await request(next ?? `/api/audit?${query}`);
       return { entries: body.entries.map(auditEntryOf), next: body.next };
+    },
+
+    /** Reads the requests that the server refused lately, newest first. @returns {Promise<Refusal[]>} */
+    async refusals() {
+      return (await request("/api/audit/refusals")).body.refusals.map(refusalOf);
     },
   };
 }

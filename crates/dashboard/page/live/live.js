@@ -1,7 +1,7 @@
 // @ts-check
 import { api as pageApi, Problem } from "./api.js";
-import { backoff } from "./backoff.js";
 import { clock as pageClock } from "./clock.js";
+import { Follower, pause, retryPause } from "./follower.js";
 import { openLine } from "./line.js";
 import { happeningsOf, readPast } from "./past.js";
 import { Pool } from "./pool.js";
@@ -12,17 +12,14 @@ import { happeningOf } from "./shape.js";
 /** @typedef {import("./shape.js").Row} Row */
 /** @typedef {import("./shape.js").Ticket} Ticket */
 /** @typedef {import("./stream.js").Message} Message */
-/** @typedef {import("./stream.js").State} State */
 /** @typedef {import("./line.js").Line} Line */
 /** @typedef {import("./api.js").Api} Api */
 /** @typedef {import("./clock.js").Clock} Clock */
 
 /** Number of events kept. */
 export const RECENT = 300;
-/** Times in milliseconds: between two dispatches; between attempts to load; between two loads. */
+/** Times in milliseconds: between two dispatches; between two loads. */
 const FRAME = 16;
-const RETRY = 500;
-const RETRY_MOST = 5000;
 const APART = 250;
 /** Time between two loads of the history, which costs the server more and is less urgent. */
 const PAST_APART = 10_000;
@@ -31,27 +28,15 @@ const PAST_APART = 10_000;
 const DOUBTS = 4;
 const DOUBTS_APART = 30_000;
 
-/** An event with a detail: some engines that run the tests have no CustomEvent. */
-class News extends Event {
-  /**
-   * @param {string} type
-   * @param {any} detail
-   */
-  constructor(type, detail) {
-    super(type);
-    this.detail = detail;
-  }
-}
-
 /**
  * The page's view of the server; it keeps itself current. It dispatches:
  * - `pool`, detail {positions: number[] | null}: these tokens changed, or all (null)
  * - `recent`: an event happened
  * - `series`: the last minutes were read from the history
  * - `queue`: the queue changed
- * - `info`; `state`, also when the reason of a lost connection changes
+ * - `info`: the pool's figures were read
  */
-export class Live extends EventTarget {
+export class Live extends Follower {
   pool = new Pool();
   series = new Series();
   /** @type {Info | null} */
@@ -62,34 +47,16 @@ export class Live extends EventTarget {
   queue = [];
   /** The queue position of this page's own ticket. @type {number | null} */
   place = null;
-  /** @type {State} */
-  state = "connecting";
-  /** Why a reachable server opens no stream: a problem code. @type {string | undefined} */
-  why;
   /** The pool's name, once it is known. @type {string | null} */
   name = null;
   /** Whether the pool has ever granted a lease; null while that is unknown. @type {boolean | null} */
   used = null;
-  /** Why the pool can't be read, while it can't. @type {unknown} */
-  problem = null;
-  /** When the shown pool was last known to be current, by performance.now(). */
-  currentAt = 0;
-  clock;
 
   #api;
   #openLine;
   /** @type {Line | null} */
   #line = null;
-  /** @type {State} of the stream; the page is live only if the pool was read, too */
-  #connection = "connecting";
-  #loaded = false;
-  /** Whether the known list is older than the last loss of the connection. */
-  #old = false;
   #doubts = { count: 0, happened: false, endedAt: -Infinity };
-  #loading = false;
-  #wake = () => {};
-  /** Number of times that the pool had to be read, to detect a list that was read too early. */
-  #wanted = 0;
   /** @type {Map<string, Happening>} by token, the last event that a list being read may lack */
   #kept = new Map();
   #pastAt = -Infinity;
@@ -97,7 +64,6 @@ export class Live extends EventTarget {
   /** @type {Set<number> | null} positions that changed; null for all */
   #changed = new Set();
   #news = false;
-  #told = "connecting undefined false";
   #toldAt = -Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #telling;
@@ -107,9 +73,8 @@ export class Live extends EventTarget {
    *   openLine?: (pool: string, tell: (message: Message) => void) => Line }} [parts]
    */
   constructor({ api = pageApi, clock = pageClock, openLine: open = openLine } = {}) {
-    super();
+    super(clock, APART);
     this.#api = api;
-    this.clock = clock;
     this.#openLine = open;
   }
 
@@ -123,40 +88,28 @@ export class Live extends EventTarget {
       } catch (problem) {
         // Of a lost connection the state says enough.
         this.problem = problem instanceof Problem && problem.status > 0 ? problem : null;
-        this.#connected("lost");
-        await pause(backoff(failures, RETRY, RETRY_MOST));
+        this.connected("lost");
+        await pause(retryPause(failures));
       }
     }
   }
 
-  /** Whether the tokens have been read. */
-  get loaded() {
-    return this.#loaded;
-  }
-
   /** @param {Message} message */
   #take(message) {
-    if (message.type === "state") {
-      this.why = message.why;
-      return this.#connected(message.state);
-    }
+    if (this.takesState(message)) return;
     if (message.type === "queue") return this.#setQueue(message.tickets);
-    if (message.type === "load") {
-      if (this.state === "lost") this.#old = true;
-      return void this.#load();
-    }
     if (this.state === "live") this.currentAt = performance.now();
     if (message.type === "events") return this.#happened(JSON.parse(message.text));
     this.info = message.info;
     this.#learn(message);
-    this.dispatchEvent(new News("info", null));
-    if (this.state === "live" && this.#doubt(message.info)) void this.#load();
+    this.say("info");
+    if (this.state === "live" && this.#doubt(message.info)) void this.load();
   }
 
   /** @param {Ticket[]} tickets */
   #setQueue(tickets) {
     this.queue = tickets;
-    this.dispatchEvent(new News("queue", null));
+    this.say("queue");
   }
 
   /** A ticket has the id of the lease that it becomes. @param {string} id of a lease that began */
@@ -177,7 +130,7 @@ export class Live extends EventTarget {
       && size === this.pool.tokens.length;
     const quiet = !doubts.happened;
     doubts.happened = false;
-    doubts.count = same || this.#loading ? 0 : doubts.count + (quiet ? DOUBTS / 2 : 1);
+    doubts.count = same || this.isReading ? 0 : doubts.count + (quiet ? DOUBTS / 2 : 1);
     const pause = performance.now() - doubts.endedAt;
     if (doubts.count < DOUBTS || pause < DOUBTS_APART) return false;
     Object.assign(doubts, { count: 0, endedAt: performance.now() });
@@ -207,7 +160,7 @@ export class Live extends EventTarget {
       event.position = this.pool.token(event.tokenId)?.position ?? -1;
       if (event.position < 0 && kind !== "ended") strange = true;
       if (kind === "started") this.#serve(event.id);
-      if (this.#loading) this.#kept.set(event.tokenId, event);
+      if (this.isReading) this.#kept.set(event.tokenId, event);
       if (this.series.apply(event)) this.recent.push(event);
       // A renewal has no time except the page's own guess.
       if (kind !== "renewed") latest = Math.max(latest, event.at);
@@ -215,52 +168,28 @@ export class Live extends EventTarget {
     if (latest > 0) this.clock.atLeast(latest);
     if (this.recent.length > RECENT) this.recent.splice(0, this.recent.length - RECENT);
     this.#news = true;
-    if (strange && this.#loaded) void this.#load();
+    if (strange && this.loaded) void this.load();
     this.#tell();
   }
 
-  /** Reads the pool. Events are kept meanwhile, since a page of the list may be older than them. */
-  async #load() {
-    this.#wanted += 1;
-    if (this.#loading) return;
-    this.#loading = true;
-    for (let failures = 0, done = 0; done < this.#wanted; ) {
-      const wanted = this.#wanted;
-      this.#kept.clear();
-      try {
-        this.#replace(await this.#api.tokens());
-        failures = 0;
-        this.problem = null;
-        done = wanted;
-      } catch (problem) {
-        failures += 1;
-        this.problem = problem;
-      }
-      this.#connected(this.#connection);
-      if (failures > 0) await this.#pause(backoff(failures - 1, RETRY, RETRY_MOST));
-      else if (done < this.#wanted) await pause(APART);
-    }
-    this.#loading = false;
+  /** Reads the pool. Events are kept meanwhile, since a page of the list may be older than them.
+   * @protected @override */
+  async readOnce() {
     this.#kept.clear();
-    void this.#loadPast();
+    this.#replace(await this.#api.tokens());
   }
 
-  /**
-   * Waits for the next attempt, which begins at once when the server is back.
-   * @param {number} ms
-   */
-  #pause(ms) {
-    return new Promise((resolve) => {
-      this.#wake = () => resolve(undefined);
-      setTimeout(resolve, ms);
-    });
+  /** @protected @override */
+  afterLoad() {
+    this.#kept.clear();
+    void this.#loadPast();
   }
 
   /** @param {Row[]} rows */
   #replace(rows) {
     // Another database has other tokens: the old events are not part of its history.
     const known = this.pool.tokens;
-    if (this.#loaded && known.length > 0 && rows.length > 0
+    if (this.loaded && known.length > 0 && rows.length > 0
       && !rows.some(({ id }) => this.pool.token(id))) {
       this.recent = [];
       this.used = null;
@@ -272,9 +201,7 @@ export class Live extends EventTarget {
     for (const event of this.#kept.values()) this.pool.apply(event);
     for (const event of this.recent) this.#place(event);
     if (rows.some(({ lease }) => lease !== null)) this.used = true;
-    this.#loaded = true;
-    this.#old = false;
-    this.currentAt = performance.now();
+    this.isRead();
     this.#changed = null;
     this.#tellNow();
   }
@@ -291,7 +218,7 @@ export class Live extends EventTarget {
       this.series.load(leases, since, this.clock.now());
       this.#remember(happeningsOf(leases, since, RECENT));
       this.used ??= leases.length > 0 || await this.#wasUsed();
-      this.dispatchEvent(new News("series", null));
+      this.say("series");
     } catch {
       this.series.giveUp();
     }
@@ -324,20 +251,6 @@ export class Live extends EventTarget {
     event.position = this.pool.token(event.tokenId)?.position ?? -1;
   }
 
-  /** @param {State} connection */
-  #connected(connection) {
-    if (connection === "live" && this.#connection !== "live") this.#wake();
-    this.#connection = connection;
-    // A connection is useless to a page that can't read the events that it missed.
-    const own = this.problem || this.#old ? "lost" : this.#loaded ? "live" : "connecting";
-    const state = connection === "live" ? own : connection;
-    const told = `${state} ${this.why} ${Boolean(this.problem)}`;
-    if (told === this.#told) return;
-    this.#told = told;
-    this.state = state;
-    this.dispatchEvent(new News("state", null));
-  }
-
   /** Dispatches changes: at once, but at most once per frame of the screen. */
   #tell() {
     if (this.#telling !== undefined) return;
@@ -358,13 +271,8 @@ export class Live extends EventTarget {
     this.#changed = new Set();
     this.#news = false;
     if (changed === null || changed.size > 0) {
-      this.dispatchEvent(new News("pool", { positions: changed && [...changed] }));
+      this.say("pool", { positions: changed && [...changed] });
     }
-    if (news) this.dispatchEvent(new News("recent", null));
+    if (news) this.say("recent");
   }
-}
-
-/** @param {number} ms */
-function pause(ms) {
-  return ms > 0 ? new Promise((resolve) => setTimeout(resolve, ms)) : Promise.resolve();
 }

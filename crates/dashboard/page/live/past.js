@@ -58,7 +58,7 @@ async function pages(api, query, most) {
 export function happeningsOf(leases, since, most) {
   /** @type {Map<string, Happening>} */
   const found = new Map();
-  for (const { endedAt, reason, evictedBy, ...lease } of leases) {
+  for (const { endedAt, reason, evictedBy, by, endedBy, ...lease } of leases) {
     const common = { ...lease, position: -1, evicted: null };
     if (lease.startedAt >= since) {
       found.set(`started ${lease.fence}`,

@@ -17,6 +17,9 @@
 /** @typedef {{ pools: any[], next: string | null, epoch: number, version: number }} Page an answer
  * of GET /api/pools */
 
+/** Largest error of the page's clock in milliseconds: it knows the server's time at least to the second. */
+const CLOCK_ERROR = 1000;
+
 /** @param {any} row of GET /api/pools @param {number} version @returns {PoolRow} */
 function rowOf(row, version) {
   const { name, description, size, active, available, tainted, retiring, waiting, policy } = row;
@@ -189,4 +192,16 @@ function changeLeases(row, kind, data) {
 function setDeadline(row, deadline) {
   row.deadline = deadline;
   row.isPast = false;
+}
+
+/**
+ * Time left until a pool's next deadline in milliseconds; null while that deadline is unknown.
+ * @param {Pick<PoolRow, "deadline" | "isPast" | "policy">} row
+ * @param {number} now
+ */
+export function timeLeft({ deadline, isPast, policy }, now) {
+  if (deadline === null || isPast || deadline <= now) return null;
+  const [left, lease] = [deadline - now, policy.lease_seconds * 1000];
+  // Only leases from before a change of the policy have more time left than a lease lasts.
+  return left > lease && left <= lease + CLOCK_ERROR ? lease : left;
 }

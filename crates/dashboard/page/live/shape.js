@@ -21,6 +21,10 @@
 /** @typedef {{ number: number, at: number, keyId: string | null, keyName: string | null, action: string,
  *   pool: string | null, subject: string }} AuditEntry */
 
+/** @typedef {{ at: number, address: string, keyId: string | null, method: string, route: string | null,
+ *   code: string }} Refusal a request that the server refused because of its caller; route is null for an
+ *   unknown path */
+
 /** @typedef {{ name: string, effect: "note" | "no-new-leases" | "end-lease", reason: string,
  *   by: string | null, since: number, until: number | null }} Taint a mark on a token, until a time or
  *   until it is removed */
@@ -37,8 +41,9 @@
 /** @typedef {"released" | "expired" | "evicted" | "cleared" | "imported" | "drained"} Reason */
 
 /** @typedef {Lease & { tokenId: string, endedAt: number | null, reason: Reason | null,
- *   evictedBy: string | null, pool: string, tokenName: string, note: string | null }} PastLease a lease
- *   of the history; endedAt is null while it runs */
+ *   evictedBy: string | null, pool: string, tokenName: string, note: string | null, by: string | null,
+ *   endedBy: string | null }} PastLease a lease of the history; endedAt is null while it runs, `by` and
+ *   endedBy are ids of API keys */
 
 /**
  * @typedef {Lease & {
@@ -143,6 +148,8 @@ export function pastLeaseOf(row) {
     pool: row.pool,
     tokenName: row.token_name,
     note: row.note ?? null,
+    by: row.by ?? null,
+    endedBy: row.ended_by ?? null,
   };
 }
 
@@ -267,6 +274,21 @@ export function auditEntryOf(row) {
     action: row.action,
     pool: row.pool,
     subject: row.subject,
+  };
+}
+
+/**
+ * @param {any} row `Refusal`
+ * @returns {Refusal}
+ */
+export function refusalOf(row) {
+  return {
+    at: Date.parse(row.at),
+    address: row.address,
+    keyId: row.key,
+    method: row.method,
+    route: row.route,
+    code: row.code,
   };
 }
 

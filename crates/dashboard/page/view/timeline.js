@@ -5,12 +5,20 @@ import { fillWords, onLanguage, word } from "../words/language.js";
 import { ago, timeOfDay } from "../words/time.js";
 import { arrange, make, nameOf, part, setText } from "./dom.js";
 import { withTime } from "./frames.js";
+import { keyNames } from "./key_names.js";
 import { problemWords } from "./problem.js";
 /** @typedef {import("../live/live.js").Live} Live */
 /** @typedef {import("../live/shape.js").PastLease} PastLease */
 
 /** Why a lease ended, in words. @param {PastLease} lease */
 export const reasonWords = ({ reason }) => word(reason ? `reason-${reason}` : "reasonRunning");
+
+/** Which API keys granted and ended a lease, in words. @param {PastLease} lease */
+function keyWords({ by, endedBy }) {
+  if (by !== null && by === endedBy) return word("leaseByBoth", { key: keyNames.of(by) });
+  return [by && word("leaseBy", { key: keyNames.of(by) }),
+    endedBy && word("leaseEndedBy", { key: keyNames.of(endedBy) })].filter(Boolean).join(" · ");
+}
 
 /** Shortest time between two reads of the newest leases, in milliseconds, and maximum number of
  * rows kept: scrolling reads the older ones again. */
@@ -46,6 +54,7 @@ export class Timeline {
     this.#seen.observe(this.#more);
     this.#list.addEventListener("click", ({ target }) => this.#goTo(target));
     onLanguage(() => this.#draw());
+    keyNames.addEventListener("change", () => this.#draw());
     withTime(() => this.#tokenId && this.#drawTimes());
   }
 
@@ -136,7 +145,8 @@ export class Timeline {
     for (const lease of this.#rows) {
       const successor = lease.evictedBy ? known.get(lease.evictedBy) : undefined;
       const { id, endedAt } = lease;
-      const key = `${id} ${endedAt} ${document.documentElement.lang} ${successor !== undefined}`;
+      const { lang } = document.documentElement;
+      const key = `${id} ${endedAt} ${lang} ${successor !== undefined} ${keyWords(lease)}`;
       items.set(key, this.#items.get(key) ?? this.#item(lease, successor));
     }
     this.#items = items;
@@ -180,6 +190,8 @@ export class Timeline {
       make("p", "who", nameOf(lease.user)),
       make("p", "", why, " · ", make("span", "length")),
       make("p", "times", make("span", "ago"), exact)));
+    const keys = keyWords(lease);
+    if (keys) item.lastElementChild?.append(make("p", "times by", keys));
     item.tabIndex = -1;
     item.dataset.leaseId = lease.id;
     item.dataset.reason = lease.reason ?? "running";

@@ -240,7 +240,7 @@ export const en = {
   poolsFound: { one: "{count} pool found.", other: "{count} pools found." },
   poolsHelp: "Arrow keys move from pool to pool, Enter opens one.",
   columnPool: "pool",
-  tainted: "tainted",
+  tainted: "out of use",
   usedOf: "{active} of {size}",
   columnDeadline: "next deadline",
   columnFull: "when full",

@@ -244,7 +244,7 @@ export const pt = {
   poolsFound: { one: "{count} pool encontrado.", other: "{count} pools encontrados." },
   poolsHelp: "As setas passam de um pool para outro, Enter abre um.",
   columnPool: "pool",
-  tainted: "com taint",
+  tainted: "fora de uso",
   usedOf: "{active} de {size}",
   columnDeadline: "próximo prazo",
   columnFull: "quando lota",

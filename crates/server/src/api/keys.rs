@@ -29,16 +29,19 @@ const EXAMPLE: &str =
 /// List API keys
 pub(crate) async fn list(
     acting: Acting,
-    Query(KeysQuery { limit, after }): Query<KeysQuery>,
+    Query(KeysQuery { limit, after, search }): Query<KeysQuery>,
 ) -> Result<Response, Problem> {
     let look = |view: View<'_>| {
         let access = view.ledger.access();
         let sessions = access.sessions_by_key(view.now);
-        let mut keys = access.keys_after(&after).filter(|key| administers(&acting.caller, key));
+        let fits = |key: &&Arc<ApiKey>| fits(key, &search) && administers(&acting.caller, key);
+        let mut keys = access.keys_after(&after).filter(fits);
         let row = |key: &Arc<ApiKey>| row(key, access, &sessions, view.now);
         let page: Vec<_> = keys.by_ref().take(limit).map(row).collect();
         let last = page.last().filter(|_| keys.next().is_some());
-        let next = last.map(|last| format!("/api/keys?limit={limit}&after={}", last.name));
+        let found = if search.is_empty() { String::new() } else { format!("&search={search}") };
+        // A text that a name or an id contains needs no escapes.
+        let next = last.map(|last| format!("/api/keys?limit={limit}{found}&after={}", last.name));
         ApiKeyPage { keys: page, next }
     };
     let mut page = acting.engine.read_of(Scope::Timeless, look).await?;
@@ -52,14 +55,24 @@ pub(crate) struct KeysQuery {
     limit: usize,
     /// Name of the last key on the previous page.
     after: String,
+    /// In lower case; empty for all keys.
+    search: String,
+}
+
+/// Whether the name of a key contains a text, or its id begins so.
+fn fits(key: &ApiKey, search: &str) -> bool {
+    let id_fits = || key.id.as_str().to_ascii_lowercase().starts_with(search);
+    search.is_empty() || key.name.as_str().to_ascii_lowercase().contains(search) || id_fits()
 }
 
 impl Parameters for KeysQuery {
-    const NAMES: &'static [&'static str] = &["limit", "after"];
+    const NAMES: &'static [&'static str] = &["limit", "after", "search"];
 
     fn read(values: &Values<'_>) -> Result<Self, Problem> {
         let limit = values.limit()?.unwrap_or(MAX_ROWS).into();
-        Ok(KeysQuery { limit, after: values.text("after").unwrap_or_default().to_owned() })
+        let after = values.text("after").unwrap_or_default().to_owned();
+        let search = values.text("search").unwrap_or_default().to_ascii_lowercase();
+        Ok(KeysQuery { limit, after, search })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The pages for browsers: the dashboard at `/` and `/pools/{pool}`, the API reference at `/docs`, and their files below
+//! The pages for browsers: the dashboard at `/`, `/pools` and `/pools/{pool}`, the API reference at `/docs`, and their files below
 //! `/assets/DIGEST/`. The digest is that of all files. So a browser may cache a file without limit, files
 //! refer to each other by their names in the source, and a page is never made of files of two versions.
 
@@ -60,6 +60,14 @@ pub(crate) async fn home(
     // Without a query: the page loads even if the database is unavailable. The number of pools is not for everyone.
     let many = !guard.reads_all(&uri, &headers) || engine.pool_count() > 1;
     named(assets, if many { "overview.html" } else { "pool.html" }, &headers)
+}
+
+/// Show all pools
+pub(crate) async fn pools(
+    State(assets): State<Assets>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    named(assets, "overview.html", &headers)
 }
 
 /// Show a pool, which need not exist: the page tells

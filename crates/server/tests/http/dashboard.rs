@@ -143,3 +143,13 @@ async fn unknown_files_are_not_found() {
     }
     server.post("/").await.problem(405, "wrong-method");
 }
+
+#[tokio::test]
+async fn the_path_of_all_pools_shows_their_overview() {
+    let (_db, server) = opened().await;
+    let page = server.get("/pools").await;
+    assert_eq!(page.status, 200);
+    assert!(page.text.contains("/overview.js\""), "{}", page.text);
+    let only = server.get("/").await;
+    assert!(only.text.contains("/pool.js\""), "a single pool has the page at /");
+}

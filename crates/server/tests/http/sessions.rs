@@ -325,3 +325,33 @@ async fn the_log_has_the_caller_but_no_secret() {
         assert!(secret.len() > 40 && !log.contains(secret), "{secret} is in the log");
     }
 }
+
+#[tokio::test]
+async fn keys_are_searched_by_name_and_id() {
+    let db = TestDb::sqlite();
+    let server = db.serve_size(2).await;
+    let root = first_key(&server).await;
+    for name in ["ci-linux", "CI-mac", "ann"] {
+        let body = json!({ "name": name, "rights": "use", "pools": ["*"], "users": ["*"] });
+        key(&server, Some(&root), body).await;
+    }
+    let list = async |query: &str| {
+        let path = format!("/api/keys?{query}");
+        Answer::to(server.request(Method::GET, &path).bearer_auth(&root)).await.json()
+    };
+    let names = |page: &serde_json::Value| -> Vec<String> {
+        page["keys"].as_array().unwrap().iter().map(|key| text(&key["name"])).collect()
+    };
+    assert_eq!(names(&list("search=cI-").await), ["CI-mac", "ci-linux"]);
+    let first = list("search=ci&limit=1").await;
+    assert_eq!(names(&first), ["CI-mac"]);
+    let next = text(&first["next"]);
+    assert_eq!(next, "/api/keys?limit=1&search=ci&after=CI-mac");
+    let second = list(next.split_once('?').unwrap().1).await;
+    assert_eq!(names(&second), ["ci-linux"]);
+    assert!(second["next"].is_null(), "{second}");
+    let id = text(&list("search=ann").await["keys"][0]["id"]);
+    assert_eq!(names(&list(&format!("search={}", &id[..8])).await), ["ann"]);
+    assert!(names(&list("search=%20%26").await).is_empty());
+    assert_eq!(names(&list("search=").await).len(), 4);
+}

@@ -548,7 +548,7 @@ fn access() -> Vec<Operation> {
     const LIST: &str = "The keys that are not revoked and no wider than the caller's, in the order of their names.";
     vec![
         Operation::new("GET", "/api/keys", "listKeys", "Access", ("List API keys", LIST))
-            .takes(&[Parameter::Limit, Parameter::AfterPool])
+            .takes(&[Parameter::Limit, Parameter::AfterPool, Parameter::KeySearch])
             .answers::<ApiKeyPage>("The keys", &[Header::NoStore, Header::Link])
             .fails(&[Code::InvalidParameter]),
         Operation::new("POST", "/api/keys", "createKey", "Access", (

@@ -32,6 +32,7 @@ pub(super) enum Parameter {
     Token,
     Taint,
     AfterPool,
+    KeySearch,
     AfterNumber,
     OfPools,
     OfPool,
@@ -185,6 +186,12 @@ impl Parameter {
             Parameter::AfterPool => {
                 ("query", "after", "Cursor of the next page, from `next`", text)
             }
+            Parameter::KeySearch => (
+                "query",
+                "search",
+                "Only keys whose name contains this text or whose id begins with it, in upper or lower case",
+                text,
+            ),
             Parameter::AfterNumber => (
                 "query",
                 "after",

@@ -21,7 +21,7 @@ fn the_routes_in_the_api_document_are_current() {
         let Operation { method, path, summary, .. } = operation;
         table += &["| `", method, " ", path, "` | ", summary, " | ", &right, " |\n"].concat();
     }
-    table += "| `GET /` | Dashboard | |\n| `GET /pools/{pool}` | Dashboard of a pool | |\n\
+    table += "| `GET /` | Dashboard | |\n| `GET /pools` | Dashboard of all pools | |\n| `GET /pools/{pool}` | Dashboard of a pool | |\n\
               | `GET /assets/...` | Files of the dashboard | |\n| `GET /docs` | API reference to browse | |\n";
     document::generated("docs/api.md", "routes", &table);
 }
@@ -287,7 +287,7 @@ fn the_dashboard_reads_members_and_words_of_the_schemas() {
         }
         functions += 1;
     }
-    assert_eq!(functions, 11, "functions that read answers");
+    assert_eq!(functions, 12, "functions that read answers");
 
     let words = |name: &str| -> Vec<String> {
         let words = schemas[name]["enum"].as_array().unwrap().iter();

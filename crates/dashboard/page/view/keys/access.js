@@ -5,12 +5,13 @@ import { createKeys } from "../../live/keys.js";
 import { onBackdrop, part } from "../dom.js";
 import { Audit } from "./audit.js";
 import { KeyList } from "./key_list.js";
+import { Refusals } from "./refusals.js";
 
 /** What the dialog shows, by the page's address. */
-const VIEWS = /** @type {const} */ ({ "#keys": "keys", "#audit": "audit" });
+const VIEWS = /** @type {const} */ ({ "#keys": "keys", "#audit": "audit", "#refusals": "refusals" });
 /** @typedef {(typeof VIEWS)[keyof typeof VIEWS]} View */
 
-/** The dialog with the API keys and the audit log. */
+/** The dialog with the API keys, the audit log and the refused requests. */
 class Access {
   #dialog = part("access", HTMLDialogElement);
   #panes;
@@ -21,7 +22,7 @@ class Access {
 
   constructor() {
     const keys = createKeys(api.request);
-    this.#panes = { keys: new KeyList(keys), audit: new Audit(keys) };
+    this.#panes = { keys: new KeyList(keys), audit: new Audit(keys), refusals: new Refusals(keys) };
     const dialog = this.#dialog;
     dialog.addEventListener("cancel", (event) => {
       event.preventDefault();

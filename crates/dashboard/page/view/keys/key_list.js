@@ -15,16 +15,25 @@ import { SecretDialog } from "./secret_dialog.js";
 /** @typedef {import("../../words/language.js").Key} Key */
 /** @typedef {"rotate" | "sign-out" | "revoke"} Act */
 
+/** Pause after a key press before the keys are searched, in milliseconds. */
+const PAUSE = 300;
+
 /** The API keys, and what can be done with them. */
 export class KeyList {
   #keys;
   #list = part("keys-list");
+  #search = part("keys-search", HTMLInputElement);
   #dialogs;
   /** @type {ApiKey[]} */
   #rows = [];
   /** @type {string | null} */
   #next = null;
   #loaded = false;
+  /** The search of the rows shown. */
+  #found = "";
+  /** Number of the newest request; answers to earlier ones are dropped. */
+  #asked = 0;
+  #pause = 0;
   /** @type {unknown} */
   #failure = null;
 
@@ -41,6 +50,10 @@ export class KeyList {
     part("keys-new").addEventListener("click", () => this.#dialogs.create.open());
     part("keys-more").addEventListener("click", () => void this.#more());
     this.#list.addEventListener("click", ({ target }) => this.#press(target));
+    this.#search.addEventListener("input", () => {
+      clearTimeout(this.#pause);
+      this.#pause = window.setTimeout(load, PAUSE);
+    });
     onLanguage(() => this.#draw());
   }
 
@@ -59,13 +72,18 @@ export class KeyList {
 
   /** @param {string | null} from @param {(keys: ApiKey[]) => void} take */
   async #read(from, take) {
+    const asked = (this.#asked += 1);
+    const search = this.#search.value.trim();
     try {
-      const { keys, next } = await this.#keys.list(from);
+      const { keys, next } = await this.#keys.list(search, from);
+      if (asked !== this.#asked) return;
+      this.#found = search;
       this.#next = next;
       this.#loaded = true;
       this.#failure = null;
       take(keys);
     } catch (error) {
+      if (asked !== this.#asked) return;
       this.#failure = error;
     }
     this.#draw();
@@ -75,7 +93,7 @@ export class KeyList {
     setText(part("keys-error"), this.#failure ? problemWords(this.#failure, true) : "");
     part("keys-more").hidden = this.#next === null;
     const [none, whole] = [this.#rows.length === 0, this.#next === null];
-    setText(part("keys-text"), !this.#loaded ? word("drawerLoading") : none ? word("keysNone")
+    setText(part("keys-text"), !this.#loaded ? word("drawerLoading") : none ? word(this.#found ? "keysNotFound" : "keysNone")
       : word(whole ? "keysCount" : "keysFirst", { count: this.#rows.length }));
     const focused = focusIn(this.#list);
     this.#list.setAttribute("aria-busy", String(!this.#loaded));

@@ -1,4 +1,5 @@
 // @ts-check
+import { timeLeft } from "../../live/pool_list.js";
 import { poolPath } from "../../live/where.js";
 import { number, word } from "../../words/language.js";
 import { countdown } from "../../words/time.js";
@@ -9,9 +10,9 @@ import { make, setText } from "../dom.js";
 const WHEN_FULL = { "evict-oldest": "fullEvict", reject: "fullReject", wait: "fullWait" };
 
 /** Time left until a pool's next deadline. @param {PoolRow} row @param {number} now */
-function deadlineWords({ deadline, isPast }, now) {
-  if (deadline === null) return "–";
-  return isPast || deadline <= now ? "…" : countdown(deadline - now);
+function deadlineWords(row, now) {
+  const left = timeLeft(row, now);
+  return row.deadline === null ? "–" : left === null ? "…" : countdown(left);
 }
 
 /** @param {string} kind @param {string} [role] @param {(Node | string)[]} parts */

@@ -57,6 +57,9 @@ export const access = {
   audit: "Audit log",
   keysNone: "There are no keys yet, so everyone on this machine may do everything.",
   keysCount: { one: "{count} key", other: "{count} keys" },
+  keysSearch: "Search keys",
+  keysSearchHint: "Name or id",
+  keysNotFound: "No key has this in its name, and no id begins with it.",
   keysFirst: { one: "The first key", other: "The first {count} keys" },
   keysMore: "Show more keys",
   keyNew: "New key …",
@@ -136,9 +139,24 @@ export const access = {
   "audit-session.started": "Browser signed in",
   "audit-session.ended": "Browser signed out",
   "audit-pools.changed": "Pools or tokens changed",
-  "audit-token.tainted": "Token tainted",
+  "audit-token.tainted": "Taint added",
   "audit-token.untainted": "Taint removed",
   "audit-pool.cleared": "All leases of a pool ended",
   "audit-lease.released": "Lease of another user ended",
   "audit-ticket.removed": "Ticket of another user removed",
+
+  // refused requests
+  refusals: "Refusals",
+  refusalsText:
+    "The last 1,000 requests that this server refused: without a valid key or right, or beyond a limit. They are lost "
+    + "when it restarts.",
+  refusalsAgain: "Update",
+  refusalsNone: "No refused requests.",
+  refusalsPath: "unknown path",
+  refusalsKey: "key {key}",
+
+  // keys of leases
+  leaseBy: "granted by key {key}",
+  leaseEndedBy: "ended by key {key}",
+  leaseByBoth: "granted and ended by key {key}",
 };

@@ -60,6 +60,9 @@ export const access = {
   audit: "Log de auditoria",
   keysNone: "Ainda não há chaves, então qualquer um nesta máquina pode fazer tudo.",
   keysCount: { one: "{count} chave", other: "{count} chaves" },
+  keysSearch: "Buscar chaves",
+  keysSearchHint: "Nome ou id",
+  keysNotFound: "Nenhuma chave tem isso no nome, e nenhum id começa assim.",
   keysFirst: { one: "A primeira chave", other: "As primeiras {count} chaves" },
   keysMore: "Mostrar mais chaves",
   keyNew: "Nova chave …",
@@ -149,4 +152,19 @@ export const access = {
   "audit-pool.cleared": "Leases de um pool encerrados",
   "audit-lease.released": "Lease de outro usuário encerrado",
   "audit-ticket.removed": "Pedido de outro usuário retirado da fila",
+
+  // requisições recusadas
+  refusals: "Recusas",
+  refusalsText:
+    "As últimas 1.000 requisições que este servidor recusou: sem chave válida, sem permissão ou acima de um limite. "
+    + "Elas se perdem quando ele reinicia.",
+  refusalsAgain: "Atualizar",
+  refusalsNone: "Nenhuma requisição recusada.",
+  refusalsPath: "caminho desconhecido",
+  refusalsKey: "chave {key}",
+
+  // chaves dos leases
+  leaseBy: "concedido com a chave {key}",
+  leaseEndedBy: "encerrado com a chave {key}",
+  leaseByBoth: "concedido e encerrado com a chave {key}",
 };

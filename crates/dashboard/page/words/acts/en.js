@@ -133,7 +133,7 @@ export const acts = {
   tableMine: "mine",
   tableFree: "available",
   tableHeld: "in use",
-  tableTainted: "tainted",
+  tableTainted: "with taints",
   tableFilter: "Filter",
   tableFilterHint: "name, holder, note, id",
   tableLabel: "Label",

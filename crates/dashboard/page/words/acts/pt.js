@@ -139,7 +139,7 @@ export const acts = {
   tableMine: "meus",
   tableFree: "livres",
   tableHeld: "em uso",
-  tableTainted: "com taint",
+  tableTainted: "com taints",
   tableFilter: "Filtrar",
   tableFilterHint: "nome, usuário, nota, id",
   tableLabel: "Label",
