@@ -1,6 +1,6 @@
 //! Requests of this server that wait in the queue of a pool, and its tickets without a request.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pool::{HEARTBEAT_INTERVAL, LeaseId, Ledger, ServerId, TICKET_GRACE, Timestamp, Waiting};
@@ -16,10 +16,10 @@ const LAPSES_AFTER: Duration = TICKET_GRACE.saturating_add(HEARTBEAT_INTERVAL);
 #[derive(Default)]
 pub(crate) struct Held {
     /// No list is empty. Only requests with the same key share a ticket.
-    requests: HashMap<LeaseId, Vec<HeldRequest>>,
+    requests: BTreeMap<LeaseId, Vec<HeldRequest>>,
     /// Tickets with a key whose clients are not connected, and the value of `awake` when they
     /// disconnected.
-    absent: HashMap<LeaseId, Duration>,
+    absent: BTreeMap<LeaseId, Duration>,
     /// How long clients were able to reach this server. Time during which the machine was
     /// suspended, or the database was away, does not count.
     awake: Duration,
@@ -153,7 +153,7 @@ impl Held {
         }
         let awake = self.awake;
         self.absent
-            .extract_if(|_, since| awake.saturating_sub(*since) >= LAPSES_AFTER)
+            .extract_if(.., |_, since| awake.saturating_sub(*since) >= LAPSES_AFTER)
             .map(|(ticket, _)| ticket)
             .collect()
     }

@@ -128,6 +128,7 @@ impl Housekeeping {
     pub async fn run(mut self) {
         let signals = Arc::clone(&self.signals);
         tokio::select! {
+            biased;
             () = self.work() => {}
             () = signals.stop.notified() => {}
         }
@@ -149,6 +150,7 @@ impl Housekeeping {
             let others = [self.index_at, self.uses_at, self.access_at].into_iter();
             let at = others.chain(leases_at).fold(self.keys_at, Instant::min);
             tokio::select! {
+                biased;
                 () = self.signals.wake.notified() => {}
                 () = tokio::time::sleep_until(at) => {}
             }

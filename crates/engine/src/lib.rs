@@ -13,6 +13,7 @@ mod housekeeping;
 mod ids;
 mod key_uses;
 mod keys;
+mod machine;
 mod mailbox;
 mod metrics;
 mod replica;
@@ -36,7 +37,8 @@ pub use handle::{
 };
 pub use housekeeping::MAX_AUDIT_ENTRIES;
 pub use ids::{plain_key, secret, token_id, token_value, wanted_token};
-pub use run::{Engine, start};
+pub use machine::Machine;
+pub use run::{Engine, start, start_on};
 pub use shared::{Health, Scope};
 pub use spans::TARGET as SPANS;
 pub use store::{AuditEntry, AuditQuery, Cursor, LeaseQuery, LeaseRecord, LeaseStatus};

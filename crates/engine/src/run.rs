@@ -15,6 +15,7 @@ use crate::engine_loop::{BACKOFF, EngineLoop, keep_wanted};
 use crate::handle::Handle;
 use crate::housekeeping::{Housekeeping, LAST_STEP, Signals};
 use crate::keys::KeyLimits;
+use crate::machine::Machine;
 use crate::mailbox::{Left, Request, Withdrawals};
 use crate::replica::Replica;
 use crate::shared::{NewsTask, SettleTask, Shared};
@@ -41,7 +42,18 @@ pub struct Engine {
 /// wait, within [`Settings::timeout`], until it runs.
 #[must_use]
 pub fn start(database: Box<dyn Database>, wanted: Wanted, settings: Settings) -> (Handle, Engine) {
-    let (shared, news, settlements) = Shared::new(settings.timeout, ids::server());
+    start_on(Machine::this(), database, wanted, settings)
+}
+
+/// As [`start`], on another machine than this one.
+#[must_use]
+pub fn start_on(
+    machine: Machine,
+    database: Box<dyn Database>,
+    wanted: Wanted,
+    settings: Settings,
+) -> (Handle, Engine) {
+    let (shared, news, settlements) = Shared::new(settings.timeout, machine);
     let (sender, mailbox) = mpsc::channel(settings.max_queued_requests);
     let withdrawals = mpsc::unbounded_channel();
     let handle = Handle {
@@ -138,6 +150,7 @@ impl Engine {
             shared.metrics.left(waiting.len());
         };
         let opened = tokio::select! {
+            biased;
             opened = open(&*database, wanted, &shared, tend) => opened?,
             () = &mut stop => return Ok(()),
         };
@@ -177,6 +190,7 @@ impl Engine {
             tends: 0,
         };
         let result = tokio::select! {
+            biased;
             result = engine_loop.run(stop) => result,
             () = shared.probe() => unreachable!("it has no end"),
             _ = tasks.join_next() => Err(Fatal("one of the engine's tasks has died".to_owned())),

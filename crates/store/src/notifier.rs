@@ -20,7 +20,8 @@ impl Notifier {
 
     /// Wake-ups carried by the tasks that `carry` starts. They pass on the first notification to other
     /// servers, and signal the second when another server has written.
-    pub(crate) fn carried(carry: impl FnOnce(Arc<Notify>, Arc<Notify>) -> JoinSet<()>) -> Self {
+    #[must_use]
+    pub fn carried(carry: impl FnOnce(Arc<Notify>, Arc<Notify>) -> JoinSet<()>) -> Self {
         let (here, elsewhere) = <(Arc<Notify>, Arc<Notify>)>::default();
         let carriers = carry(Arc::clone(&here), Arc::clone(&elsewhere));
         Notifier { written_here: here, written_elsewhere: elsewhere, _carriers: carriers }

@@ -205,11 +205,11 @@ fn count<const N: usize>(
 mod tests {
     use std::cell::Cell;
 
-    use pool::{Change, Policy, PoolRecord, ServerId, Timestamp};
+    use pool::{Change, Policy, PoolRecord, Timestamp};
     use store::{News, Position, Snapshot};
-    use uuid::Uuid;
 
     use super::*;
+    use crate::machine::Machine;
     use crate::replica::NOWHERE;
 
     fn pool(id: i32, size: usize) -> PoolUsage {
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn batches_are_published_while_pools_are_read() {
-        let (shared, ..) = Shared::new(Duration::ZERO, ServerId(Uuid::nil()));
+        let (shared, ..) = Shared::new(Duration::ZERO, Machine::this());
         assert!(usage(&shared, || ()).is_none(), "the ledger is not loaded");
         let mut ledger = pool::Ledger::default();
         let count = 3 * AT_ONCE;

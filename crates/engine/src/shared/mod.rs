@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::Error;
 use crate::events::EventBatch;
 use crate::key_uses::KeyUses;
+use crate::machine::Machine;
 use crate::metrics::Metrics;
 use crate::replica::{NOWHERE, Replica};
 use crate::time::PoolTime;
@@ -68,12 +69,13 @@ pub(crate) struct Shared {
 const FEED: usize = 4_096;
 
 impl Shared {
-    pub fn new(timeout: Duration, server: ServerId) -> (Arc<Self>, NewsTask, SettleTask) {
+    pub fn new(timeout: Duration, machine: Machine) -> (Arc<Self>, NewsTask, SettleTask) {
         let (news, waiting_for_news) = mpsc::channel(MOST_READS);
         let (settlements, settling) = mpsc::channel(MOST_READS);
+        let Machine { server, uptime } = machine;
         let shared = Arc::new(Shared {
             copy: RwLock::new(None),
-            time: PoolTime::new(),
+            time: PoolTime::new(uptime),
             in_flight: InFlight::default(),
             turn: Turn::default(),
             reader: OnceLock::new(),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pool::Timestamp;
-use store::Uptime;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
@@ -73,10 +72,10 @@ impl NewsTask {
                 waiting.clear();
                 continue;
             };
-            let (known, asked) = (self.shared.position(), Uptime::now());
+            let (known, asked) = (self.shared.position(), self.shared.time.uptime());
             match reader.news(&known).await {
                 Ok((clock, news)) => {
-                    self.shared.time.note(clock, asked, Uptime::now());
+                    self.shared.time.note(clock, asked, self.shared.time.uptime());
                     self.shared.publish(&known, news, None);
                     let journal =
                         self.shared.copy().as_ref().map_or(Timestamp::MIN, |copy| copy.at);

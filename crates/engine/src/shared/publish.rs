@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use pool::Timestamp;
 use store::{Entry, News, Position};
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::events::{BatchEvents, EventBatch};
 use crate::metrics::Mismatch;
@@ -14,9 +14,9 @@ impl Shared {
     /// server just made durable. Of two concurrent calls, the second finds the work done.
     pub fn publish(&self, known: &Position, news: News, own: Option<&Entry>) {
         let mut copy = self.write();
-        self.take_news(&mut copy, known, news);
+        let newest = self.take_news(&mut copy, known, news);
         if let Some(entry) = own {
-            self.advance(&mut copy, entry);
+            self.advance(&mut copy, &newest, entry);
         }
         copy.iter().for_each(|copy| self.high_water.note(copy));
         drop(copy);
@@ -36,11 +36,13 @@ impl Shared {
         self.in_flight.published();
     }
 
-    fn take_news(&self, copy: &mut Option<Replica>, known: &Position, news: News) {
+    /// Returns the position to which the news lead.
+    fn take_news(&self, copy: &mut Option<Replica>, known: &Position, news: News) -> Position {
         match news {
             News::Whole(snapshot) => {
                 let age = |position: &Position| (position.epoch, position.version);
                 let current = copy.as_ref().map(|copy| copy.position);
+                let newest = snapshot.position;
                 if current.is_none_or(|now| now == *known || age(&now) < age(&snapshot.position)) {
                     let Position { epoch, version, .. } = snapshot.position;
                     let happened = BatchEvents::Unknown;
@@ -49,17 +51,28 @@ impl Shared {
                     self.access_changed.send_replace(());
                     self.high_water.replaced();
                 }
+                newest
             }
             News::Entries(entries) => {
+                let mut newest = *known;
                 for entry in &entries {
-                    self.advance(copy, entry);
+                    self.advance(copy, &newest, entry);
+                    newest = entry.position;
                 }
+                newest
             }
         }
     }
 
-    fn advance(&self, slot: &mut Option<Replica>, entry: &Entry) {
+    /// Brings the copy forward by the entry that follows on `before`.
+    fn advance(&self, slot: &mut Option<Replica>, before: &Position, entry: &Entry) {
         let Some(copy) = slot else { return };
+        if entry.position.epoch > copy.position.epoch && copy.position != *before {
+            // A failover lost entries that the copy has, so the new epoch does not follow on them.
+            warn!("readers' replica has entries that were lost; reloading");
+            *slot = None;
+            return;
+        }
         let is_new = entry.position.version > copy.position.version;
         let told = is_new && self.feed.receiver_count() > 0;
         let published = told.then(|| EventBatch::before(entry, &copy.ledger));

@@ -1,7 +1,6 @@
 use async_trait::async_trait;
 use pool::{ApiKeyId, Fence, Lease, LeaseId, PoolId, PoolName, TokenId, TokenName};
 use store::{AuditEntry, AuditQuery, LeasePage, LeaseQuery, LeaseRecord};
-use uuid::Uuid;
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -76,8 +75,7 @@ impl Reader for Probed {
 
 #[tokio::test]
 async fn readers_that_do_not_answer_show() {
-    let (shared, _news, _settlements) =
-        Shared::new(Duration::from_millis(10), ServerId(Uuid::nil()));
+    let (shared, _news, _settlements) = Shared::new(Duration::from_millis(10), Machine::this());
     let answers = Arc::new(AtomicBool::new(true));
     assert!(shared.reader.set(Arc::new(Probed(Arc::clone(&answers)))).is_ok());
     let until = async |readable: bool| {

@@ -1,6 +1,6 @@
 mod bounds;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pool::{HumanDuration, Timestamp};
@@ -21,8 +21,10 @@ pub(crate) const STILL: Duration = Duration::from_millis(10);
 /// journal or its own earlier readings, the ledger's time continues by the monotonic clock until the
 /// database's clock has caught up, so that no lease lives longer because of it and none starts
 /// before the previous one ended.
-#[derive(Debug)]
-pub(crate) struct PoolTime(Mutex<State>);
+pub(crate) struct PoolTime {
+    state: Mutex<State>,
+    uptime: Arc<dyn Fn() -> Uptime + Send + Sync>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -38,14 +40,20 @@ struct State {
 }
 
 impl PoolTime {
-    pub fn new() -> Self {
-        PoolTime(Mutex::new(State {
+    pub fn new(uptime: Arc<dyn Fn() -> Uptime + Send + Sync>) -> Self {
+        let state = State {
             bounds: Bounds::default(),
             latest: Timestamp::MIN,
             seen: Instant::now(),
             running_on: None,
             behind: Duration::ZERO,
-        }))
+        };
+        PoolTime { state: Mutex::new(state), uptime }
+    }
+
+    /// The uptime of the machine.
+    pub fn uptime(&self) -> Uptime {
+        (self.uptime)()
     }
 
     /// The ledger's time when the clock shows `clock` and the journal has reached `journal`.
@@ -92,7 +100,7 @@ impl PoolTime {
     /// Time that the database's clock shows now at the latest, at most slightly ahead of it. None
     /// if the clock has to be read for that.
     pub fn clock_at_latest(&self) -> Option<Timestamp> {
-        self.state().bounds.latest(Uptime::now())
+        self.state().bounds.latest(self.uptime())
     }
 
     /// Returns when the database's clock has reached `at`, when a batch was decided: its commands
@@ -103,7 +111,7 @@ impl PoolTime {
             let state = self.state();
             let behind = state.running_on.is_some();
             // While the ledger's time continues by itself, it differs from the clock.
-            if behind { Duration::ZERO } else { state.bounds.until(at, Uptime::now()).min(STILL) }
+            if behind { Duration::ZERO } else { state.bounds.until(at, self.uptime()).min(STILL) }
         };
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
@@ -122,7 +130,7 @@ impl PoolTime {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -147,7 +155,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_is_the_clock_while_that_runs_forward() {
-        let time = PoolTime::new();
+        let time = PoolTime::new(Arc::new(Uptime::now));
         assert_eq!(time.observe(at(100), at(90)), at(100));
         tokio::time::advance(Duration::from_secs(50)).await;
         assert_eq!(time.observe(at(101), at(100)), at(101));
@@ -156,7 +164,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_runs_on_when_the_clock_is_behind_the_journal() {
-        let time = PoolTime::new();
+        let time = PoolTime::new(Arc::new(Uptime::now));
         assert_eq!(time.observe(at(100), at(3700)), at(3700));
         tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(time.observe(at(105), at(3700)), at(3705));
@@ -165,7 +173,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_runs_on_from_where_another_server_is() {
-        let time = PoolTime::new();
+        let time = PoolTime::new(Arc::new(Uptime::now));
         assert_eq!(time.observe(at(100), at(3700)), at(3700));
         tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(time.observe(at(105), at(5000)), at(5000), "another server is further ahead");
@@ -175,7 +183,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_runs_on_when_the_clock_is_set_back() {
-        let time = PoolTime::new();
+        let time = PoolTime::new(Arc::new(Uptime::now));
         time.observe(at(5000), at(0));
         assert_eq!(time.observe(at(1400), at(5000)), at(5000));
         tokio::time::advance(Duration::from_mins(2)).await;
@@ -184,7 +192,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_stands_still_when_the_clock_is_hardly_behind() {
-        let time = PoolTime::new();
+        let time = PoolTime::new(Arc::new(Uptime::now));
         let clock = |micros: i64| Timestamp::from_micros(100_000_000 + micros);
         assert_eq!(time.observe(clock(0), clock(9_000)), clock(9_000));
         tokio::time::advance(Duration::from_millis(5)).await;

@@ -10,7 +10,7 @@ use std::error::Error as Cause;
 use std::sync::Arc;
 
 use pool::Timestamp;
-use store::{Begun, News, Notifier, Store, Uptime};
+use store::{Begun, News, Notifier, Store};
 use tracing::{Instrument as _, Span, error, warn};
 
 use self::commit::{Attempt, Unsettled};
@@ -162,7 +162,7 @@ impl Writer {
             self.last_write = LastWrite::Durable;
         }
         // Every waiting command was sent before.
-        let taken = Uptime::now();
+        let taken = self.shared.time.uptime();
         if self.has_to_load() {
             // The copy did not fit the news; this one may not fit either.
             self.copy = None;
@@ -249,10 +249,11 @@ impl Writer {
         if let Some(latest) = self.shared.time.clock_at_latest() {
             return Ok(latest);
         }
-        let asked = Uptime::now();
+        let asked = self.shared.time.uptime();
         match self.store.read_clock().await {
             Ok(clock) => {
-                self.shared.time.note_round_trip(clock, asked, Uptime::now());
+                let answered = self.shared.time.uptime();
+                self.shared.time.note_round_trip(clock, asked, answered);
                 Ok(clock)
             }
             Err(error) => {
