@@ -1,5 +1,4 @@
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, iter};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -122,6 +121,63 @@ pub struct Secret {
     pub expires_at: Option<Timestamp>,
 }
 
+/// The valid secrets of a key: one, and for a while after a rotation two.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<Secret>", try_from = "Vec<Secret>")]
+pub struct Secrets {
+    newest: SecretHash,
+    /// Only few keys have one, so it is stored apart.
+    old: Option<Box<Secret>>,
+}
+
+/// The list is not of one secret that stays valid, or of such a one and an older one that expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a secret without an end, and perhaps one with an end")]
+pub struct InvalidSecrets;
+
+impl Secrets {
+    /// One secret.
+    #[must_use]
+    pub fn new(hash: SecretHash) -> Self {
+        Secrets { newest: hash, old: None }
+    }
+
+    /// The secrets after a rotation: of the present ones, the newest stays valid until `old_until`, if given.
+    #[must_use]
+    pub fn rotated(&self, hash: SecretHash, old_until: Option<Timestamp>) -> Self {
+        let old = |until| Box::new(Secret { hash: self.newest, expires_at: Some(until) });
+        Secrets { newest: hash, old: old_until.map(old) }
+    }
+
+    /// The secrets, newest first.
+    pub fn iter(&self) -> impl Iterator<Item = Secret> {
+        let newest = Secret { hash: self.newest, expires_at: None };
+        iter::once(newest).chain(self.old.as_deref().copied())
+    }
+}
+
+impl From<Secrets> for Vec<Secret> {
+    fn from(secrets: Secrets) -> Self {
+        secrets.iter().collect()
+    }
+}
+
+impl TryFrom<Vec<Secret>> for Secrets {
+    type Error = InvalidSecrets;
+
+    fn try_from(secrets: Vec<Secret>) -> Result<Self, InvalidSecrets> {
+        let (newest, old) = match *secrets.as_slice() {
+            [newest] => (newest, None),
+            [newest, old] if old.expires_at.is_some() => (newest, Some(Box::new(old))),
+            _ => return Err(InvalidSecrets),
+        };
+        match newest.expires_at {
+            None => Ok(Secrets { newest: newest.hash, old }),
+            Some(_) => Err(InvalidSecrets),
+        }
+    }
+}
+
 /// An API key, without its secret. An absent field grants nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKey {
@@ -135,8 +191,8 @@ pub struct ApiKey {
     pub pools: Patterns,
     /// Names of the users for whom the key may allocate.
     pub users: Patterns,
-    /// The valid secrets, newest first: one, and for a while after a rotation two.
-    pub secrets: Arc<[Secret]>,
+    /// The valid secrets.
+    pub secrets: Secrets,
     /// When the key was created.
     pub created_at: Timestamp,
     /// The key that created it. `None` for the first key, and for keys that the program created in the database.
@@ -161,7 +217,7 @@ impl ApiKey {
     /// Whether the secret with this hash is valid at `now`. Takes the same time for every wrong secret.
     #[must_use]
     pub fn accepts(&self, hash: &SecretHash, now: Timestamp) -> bool {
-        let matches = |secret: &Secret| {
+        let matches = |secret: Secret| {
             let is_current = secret.expires_at.is_none_or(|at| now < at);
             secret.hash.ct_eq(hash) & Choice::from(u8::from(is_current))
         };
@@ -208,7 +264,7 @@ mod tests {
             rights,
             pools: Patterns::new(pools).unwrap(),
             users: Patterns::new(users).unwrap(),
-            secrets: [Secret { hash: SecretHash::of("new"), expires_at: None }].into(),
+            secrets: Secrets::new(SecretHash::of("new")),
             created_at: NOW,
             created_by: None,
             expires_at: None,
@@ -229,12 +285,26 @@ mod tests {
 
     #[test]
     fn an_old_secret_is_valid_until_it_expires() {
-        let old = Secret { hash: SecretHash::of("old"), expires_at: Some(LATER) };
-        let new = Secret { hash: SecretHash::of("new"), expires_at: None };
-        let key = ApiKey { secrets: [new, old].into(), ..key(Rights::Read, &[], &[]) };
+        let secrets = Secrets::new(SecretHash::of("old"));
+        let secrets = secrets.rotated(SecretHash::of("new"), Some(LATER));
+        let key = ApiKey { secrets, ..key(Rights::Read, &[], &[]) };
         let accepts = |secret, now| key.accepts(&SecretHash::of(secret), now);
         assert!(accepts("new", LATER) && accepts("old", NOW));
         assert!(!accepts("old", LATER) && !accepts("other", NOW));
+    }
+
+    #[test]
+    fn secrets_are_a_lasting_one_and_perhaps_an_expiring_one() {
+        let [one, other] = ["1", "2"].map(SecretHash::of);
+        let both = Secrets::new(one).rotated(other, Some(LATER));
+        let list = Vec::from(both.clone());
+        let old = Secret { hash: one, expires_at: Some(LATER) };
+        assert_eq!(list, [Secret { hash: other, expires_at: None }, old]);
+        assert_eq!(Secrets::try_from(list.clone()), Ok(both.clone()));
+        assert_eq!(both.rotated(one, None), Secrets::new(one));
+        for wrong in [vec![], vec![old], vec![list[0]; 2], [&list[..], &[old]].concat()] {
+            assert_eq!(Secrets::try_from(wrong), Err(InvalidSecrets));
+        }
     }
 
     #[test]
