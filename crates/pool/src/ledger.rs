@@ -3,6 +3,7 @@ mod restore;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::state::Left;
 use crate::waits::Waits;
@@ -16,7 +17,8 @@ pub use restore::{Counters, Restoring};
 /// The content of one database: pools of tokens, with one sequence of fences and of ticket numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    pools: BTreeMap<PoolId, Box<Pool>>,
+    /// Copies of a ledger share the pools in which neither has changed since.
+    pools: BTreeMap<PoolId, Arc<Pool>>,
     names: BTreeMap<PoolName, PoolId>,
     /// The pool of each token.
     tokens: HashMap<TokenId, PoolId>,
@@ -125,7 +127,7 @@ impl Ledger {
             Change::ServerHeard { server, at } => {
                 for id in self.waits.pools() {
                     if let Some(pool) = self.pools.get_mut(&id) {
-                        pool.queue.hear(*server, *at);
+                        Arc::make_mut(pool).queue.hear(*server, *at);
                     }
                 }
             }
@@ -142,6 +144,7 @@ impl Ledger {
             return Err(Inconsistent(format!("lease {:?} occurs twice", lease.id)));
         };
         let pool = self.pools.get_mut(&lease.pool).ok_or_else(|| no_pool(lease.pool))?;
+        let pool = Arc::make_mut(pool);
         let (place, before) = pool.start(lease)?;
         let is_next = pool.scheduled.is_none_or(|next| lease.expires_at < next);
         entry.insert((lease.pool, place));
@@ -159,7 +162,7 @@ impl Ledger {
             return Err(Inconsistent(format!("{id:?} or its name occurs twice")));
         }
         self.names.insert(name.clone(), id);
-        self.pools.insert(id, Box::new(Pool::new(record.clone())));
+        self.pools.insert(id, Arc::new(Pool::new(record.clone())));
         self.last_pool = self.last_pool.max(Some(id));
         Ok(())
     }
@@ -221,7 +224,7 @@ impl Ledger {
         let pool = self.pools.get_mut(&id).ok_or_else(|| no_pool(id))?;
         let next = pool.next_deadline();
         if pool.scheduled != next {
-            let before = std::mem::replace(&mut pool.scheduled, next);
+            let before = std::mem::replace(&mut Arc::make_mut(pool).scheduled, next);
             // In this order, a set of one pool keeps its memory.
             self.deadlines.extend(next.map(|at| (at, id)));
             if let Some(before) = before {
@@ -232,7 +235,7 @@ impl Ledger {
     }
 
     fn pool_mut(&mut self, id: PoolId) -> Result<&mut Pool, Inconsistent> {
-        self.pools.get_mut(&id).map(Box::as_mut).ok_or_else(|| no_pool(id))
+        self.pools.get_mut(&id).map(Arc::make_mut).ok_or_else(|| no_pool(id))
     }
 
     fn pool_of(&self, token: TokenId) -> Result<PoolId, Inconsistent> {

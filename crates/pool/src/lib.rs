@@ -39,8 +39,8 @@ mod words;
 
 pub use access::{
     Access, AccessCommand, AccessDone, AccessRefusal, Act, Action, Actor, ApiKey, ApiKeyId,
-    Forbidden, InvalidApiKey, InvalidKeyId, InvalidPattern, Patterns, PlainKey, Rights, Secret,
-    SecretHash, Sender, Session, SessionKind,
+    Forbidden, InvalidApiKey, InvalidKeyId, InvalidPattern, InvalidSecrets, Patterns, PlainKey,
+    Rights, Secret, SecretHash, Secrets, Sender, Session, SessionKind,
 };
 pub use batch::{Batch, BatchContext, Finished};
 pub use change::Change;

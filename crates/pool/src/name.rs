@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// Reason why a text is not a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,8 +64,8 @@ macro_rules! names {
     ($($(#[$meta:meta])* pub struct $name:ident, $check:path;)+) => {$(
         $(#[$meta])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(into = "Arc<str>", try_from = "Arc<str>")]
-        pub struct $name(Arc<str>);
+        #[serde(into = "SmolStr", try_from = "SmolStr")]
+        pub struct $name(SmolStr);
 
         impl $name {
             /// Checks a text and makes it a name.
@@ -110,9 +111,24 @@ macro_rules! names {
             }
         }
 
-        impl From<$name> for Arc<str> {
+        impl From<$name> for SmolStr {
             fn from(name: $name) -> Self {
                 name.0
+            }
+        }
+
+        impl TryFrom<SmolStr> for $name {
+            type Error = InvalidName;
+
+            fn try_from(text: SmolStr) -> Result<Self, InvalidName> {
+                $check(&text)?;
+                Ok($name(text))
+            }
+        }
+
+        impl From<$name> for Arc<str> {
+            fn from(name: $name) -> Self {
+                name.as_str().into()
             }
         }
 
@@ -120,8 +136,7 @@ macro_rules! names {
             type Error = InvalidName;
 
             fn try_from(text: Arc<str>) -> Result<Self, InvalidName> {
-                $check(&text)?;
-                Ok($name(text))
+                $name::new(&text)
             }
         }
 
@@ -159,7 +174,7 @@ impl PoolName {
     /// Whether this is the name `default`.
     #[must_use]
     pub fn is_default(&self) -> bool {
-        &*self.0 == Self::DEFAULT
+        self.0 == Self::DEFAULT
     }
 }
 

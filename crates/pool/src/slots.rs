@@ -9,6 +9,13 @@ pub(crate) struct Slot {
     pub latest: Option<Lease>,
 }
 
+impl Slot {
+    /// The lease whose end has not been decided.
+    pub fn running(&self) -> Option<&Lease> {
+        self.latest.as_ref().filter(|lease| lease.end.is_none())
+    }
+}
+
 /// Slots by place: the index of a token while it is in its pool. The place of a token that left is used
 /// again.
 #[derive(Clone, Debug, Default)]
@@ -18,9 +25,24 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
+    /// Makes space for this number of tokens.
+    pub fn reserve(&mut self, tokens: usize) {
+        self.slots.reserve_exact(tokens);
+    }
+
+    /// Releases the space that no token uses.
+    pub fn shrink(&mut self) {
+        self.slots.shrink_to_fit();
+    }
+
+    /// The tokens, each with its place.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Slot)> {
+        (0..).zip(&self.slots).filter_map(|(place, slot)| Some((place, slot.as_ref()?)))
+    }
+
     /// Adds a token, and returns its place.
-    pub fn add(&mut self, token: Token) -> u32 {
-        let slot = Some(Slot { token, latest: None });
+    pub fn add(&mut self, token: Token, latest: Option<Lease>) -> u32 {
+        let slot = Some(Slot { token, latest });
         if let Some(place) = self.vacant.pop() {
             self.slots[place as usize] = slot;
             return place;

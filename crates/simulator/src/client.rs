@@ -7,7 +7,7 @@ use engine::{AllocateOutcome, AllocateRequest, Error, Handle, View};
 use pool::{
     AccessCommand, ApiKey, ApiKeyId, Effect, HolderCondition, IdempotencyKey, Intent, KeyName,
     LeaseId, Membership, Note, Patterns, Plan, Policy, PolicyPatch, PoolId, PoolName, PoolWanted,
-    Rights, Secret, SecretHash, Taint, TaintName, Timestamp, TokenId, TokenName, TokenValue,
+    Rights, SecretHash, Secrets, Taint, TaintName, Timestamp, TokenId, TokenName, TokenValue,
     TokenWanted, User, WhenFull,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -296,7 +296,7 @@ impl Clients {
             rights: Rights::ALL[usize::from(rights)],
             pools: patterns(pool),
             users: patterns(user.map(|user| user_named(user).name.to_string())),
-            secrets: [Secret { hash, expires_at: None }].into(),
+            secrets: Secrets::new(hash),
             created_at: Timestamp::MIN,
             created_by: None,
             expires_at: expires

@@ -87,7 +87,7 @@ mod tests {
     use pool::{
         Act, Action, Actor, ApiKey, ApiKeyId, Effect, End, EndReason, IdempotencyKey, KeyName,
         Labels, Lease, LeaseId, Note, Patterns, Policy, PoolId, PoolName, PoolRecord, Rights,
-        Secret, SecretHash, Session, SessionKind, Taint, TaintName, Ticket, Token, TokenId,
+        SecretHash, Secrets, Session, SessionKind, Taint, TaintName, Ticket, Token, TokenId,
         TokenName, TokenValue, User, WhenFull,
     };
 
@@ -194,7 +194,7 @@ mod tests {
             rights: Rights::Operate,
             pools: Patterns::new(["staging*", "a"]).unwrap(),
             users: Patterns::default(),
-            secrets: [None, Some(at)].map(|expires_at| Secret { hash, expires_at }).into(),
+            secrets: Secrets::new(hash).rotated(hash, Some(at)),
             created_at: at,
             created_by: Some(id),
             expires_at: Some(at),

@@ -219,7 +219,7 @@ impl NetChanges {
 #[cfg(test)]
 mod tests {
     use pool::{
-        Action, ApiKeyId, EndReason, KeyName, Labels, Patterns, Policy, PoolName, Rights,
+        Action, ApiKeyId, EndReason, KeyName, Labels, Patterns, Policy, PoolName, Rights, Secrets,
         SessionKind, Taints, Timestamp, TokenId, TokenName, TokenValue, User,
     };
     use uuid::Uuid;
@@ -395,7 +395,7 @@ mod tests {
             rights: Rights::Read,
             pools: Patterns::default(),
             users: Patterns::default(),
-            secrets: [].into(),
+            secrets: Secrets::new(SecretHash::of("secret")),
             created_at: AT,
             created_by: None,
             expires_at: None,

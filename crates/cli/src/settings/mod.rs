@@ -187,6 +187,26 @@ mod tests {
     }
 
     #[test]
+    fn trusted_proxies_need_a_header_and_a_key() {
+        let all = [
+            ("trusted-user-header", "X-User"),
+            ("trusted-proxy", "10.1.0.7,2001:db8::/64"),
+            ("trusted-user-key", "proxy"),
+        ];
+        for missing in 0..all.len() {
+            let some: Vec<_> =
+                (0..all.len()).filter(|at| *at != missing).map(|at| all[at]).collect();
+            let error = Settings::read(&found(&some, None)).unwrap_err().to_string();
+            assert!(error.contains(&format!("it needs {}, too", all[missing].0)), "{error}");
+        }
+        let trusted = Settings::read(&found(&all, None)).unwrap().trusted_user().unwrap();
+        let proxies = ["10.1.0.7/32", "2001:db8::/64"].map(|net| net.parse().unwrap());
+        assert_eq!((trusted.header.as_str(), &*trusted.proxies), ("x-user", &proxies[..]));
+        assert_eq!(trusted.key, "proxy");
+        assert!(Settings::read(&found(&[], None)).unwrap().trusted_user().is_none());
+    }
+
+    #[test]
     fn illegal_values_are_refused_with_the_expected_form() {
         for (name, value, why) in [
             ("lease", "5x", "a duration looks like 90s"),
@@ -211,6 +231,11 @@ mod tests {
             ("listen", "http://x", "HOST:PORT"),
             ("anonymous", "admin", "none or read or use"),
             ("trust-loopback", "maybe", "true or false"),
+            ("trusted-user-header", "X User", "name of a header"),
+            ("trusted-user-header", "authorization", "only the proxy sets"),
+            ("trusted-proxy", "10.1.0.0/33", "such as 10.1.0.0/16"),
+            ("trusted-proxy", "10.1.0.7,proxy.example", "such as 10.1.0.0/16"),
+            ("trusted-user-key", "a b", "letters"),
             ("allowed-host", "a,,b", "expected a host name"),
             ("log", "verbose", "error, warn, info"),
             ("log", "info,x=loud", "error, warn, info"),

@@ -9,7 +9,7 @@ use engine::{
 use pool::{
     AccessCommand, AccessDone, AccessRefusal, Action, ApiKey, ApiKeyId, EndReason, Forbidden,
     IdempotencyKey, KeyName, Patterns, PlainKey, Plan, Policy, PoolId, PoolName, PoolWanted,
-    Refusal, Rights, Secret, SecretHash, Timestamp, WhenFull,
+    Refusal, Rights, SecretHash, Secrets, Sender, Timestamp, WhenFull,
 };
 use testbed::{eventually, on_both};
 use tokio::time::{Instant, timeout};
@@ -25,7 +25,7 @@ fn unwritten(plain: &PlainKey, name: &str, rights: Rights) -> ApiKey {
         rights,
         pools: Patterns::everything(),
         users: Patterns::everything(),
-        secrets: [Secret { hash: plain.hash(), expires_at: None }].into(),
+        secrets: Secrets::new(plain.hash()),
         created_at: Timestamp::MIN,
         created_by: None,
         expires_at: None,

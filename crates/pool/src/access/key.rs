@@ -1,5 +1,4 @@
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, iter};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -125,22 +124,77 @@ pub struct Secret {
     pub expires_at: Option<Timestamp>,
 }
 
-impl Secret {
-    /// Secret of keys that don't exist: no text has this hash.
-    const NONE: Secret = Secret { hash: SecretHash([0; 32]), expires_at: None };
+/// The valid secrets of a key: one, and for a while after a rotation two.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<Secret>", try_from = "Vec<Secret>")]
+pub struct Secrets {
+    newest: SecretHash,
+    /// Only few keys have one, so it is stored apart.
+    old: Option<Box<Secret>>,
+}
+
+/// The list is not of one secret that stays valid, or of such a one and an older one that expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a secret without an end, and perhaps one with an end")]
+pub struct InvalidSecrets;
+
+impl Secrets {
+    /// Secrets of keys that don't exist: no text has this hash.
+    const NONE: Secrets = Secrets { newest: SecretHash([0; 32]), old: None };
+
+    /// One secret.
+    #[must_use]
+    pub fn new(hash: SecretHash) -> Self {
+        Secrets { newest: hash, old: None }
+    }
+
+    /// The secrets after a rotation: of the present ones, the newest stays valid until `old_until`, if given.
+    #[must_use]
+    pub fn rotated(&self, hash: SecretHash, old_until: Option<Timestamp>) -> Self {
+        let old = |until| Box::new(Secret { hash: self.newest, expires_at: Some(until) });
+        Secrets { newest: hash, old: old_until.map(old) }
+    }
 
     /// Whether one of the secrets has this hash and is valid at `now`. Compares with each of them.
-    fn any_is(secrets: &[Secret], hash: &SecretHash, now: Timestamp) -> bool {
-        let matches = |secret: &Secret| {
+    fn any_is(&self, hash: &SecretHash, now: Timestamp) -> bool {
+        let matches = |secret: Secret| {
             let is_current = secret.expires_at.is_none_or(|at| now < at);
             secret.hash.ct_eq(hash) & Choice::from(u8::from(is_current))
         };
-        secrets.iter().map(matches).fold(Choice::from(0), |any, one| any | one).into()
+        self.iter().map(matches).fold(Choice::from(0), |any, one| any | one).into()
     }
 
-    /// As [`Secret::any_is`] for the secrets of a key that may not exist, which takes the same time.
+    /// As [`Secrets::any_is`] for the secrets of a key that may not exist, which takes the same time.
     pub(super) fn is_of(key: Option<&ApiKey>, hash: &SecretHash, now: Timestamp) -> bool {
-        Secret::any_is(key.map_or(&[Secret::NONE], |key| &key.secrets), hash, now)
+        key.map_or(&Secrets::NONE, |key| &key.secrets).any_is(hash, now)
+    }
+
+    /// The secrets, newest first.
+    pub fn iter(&self) -> impl Iterator<Item = Secret> {
+        let newest = Secret { hash: self.newest, expires_at: None };
+        iter::once(newest).chain(self.old.as_deref().copied())
+    }
+}
+
+impl From<Secrets> for Vec<Secret> {
+    fn from(secrets: Secrets) -> Self {
+        secrets.iter().collect()
+    }
+}
+
+impl TryFrom<Vec<Secret>> for Secrets {
+    type Error = InvalidSecrets;
+
+    fn try_from(secrets: Vec<Secret>) -> Result<Self, InvalidSecrets> {
+        let (newest, old) = match *secrets.as_slice() {
+            [newest] => (newest, None),
+            [newest, old] if old.expires_at.is_some() => (newest, Some(Box::new(old))),
+            _ => return Err(InvalidSecrets),
+        };
+        match newest.expires_at {
+            None => Ok(Secrets { newest: newest.hash, old }),
+            Some(_) => Err(InvalidSecrets),
+        }
     }
 }
 
@@ -157,8 +211,8 @@ pub struct ApiKey {
     pub pools: Patterns,
     /// Names of the users for whom the key may allocate.
     pub users: Patterns,
-    /// The valid secrets, newest first: one, and for a while after a rotation two.
-    pub secrets: Arc<[Secret]>,
+    /// The valid secrets.
+    pub secrets: Secrets,
     /// When the key was created.
     pub created_at: Timestamp,
     /// The key that created it. `None` for the first key, and for keys that the program created in the database.
@@ -183,7 +237,7 @@ impl ApiKey {
     /// Whether the secret with this hash is valid at `now`. Takes the same time for every wrong secret.
     #[must_use]
     pub fn accepts(&self, hash: &SecretHash, now: Timestamp) -> bool {
-        Secret::any_is(&self.secrets, hash, now)
+        self.secrets.any_is(hash, now)
     }
 
     /// Whether the rights apply to the pool with this name.
@@ -232,7 +286,7 @@ pub(super) mod tests {
             rights,
             pools: Patterns::new(pools).unwrap(),
             users: Patterns::new(users).unwrap(),
-            secrets: [Secret { hash: SecretHash::of("new"), expires_at: None }].into(),
+            secrets: Secrets::new(SecretHash::of("new")),
             created_at: NOW,
             created_by: None,
             expires_at: None,
@@ -253,12 +307,26 @@ pub(super) mod tests {
 
     #[test]
     fn an_old_secret_is_valid_until_it_expires() {
-        let old = Secret { hash: SecretHash::of("old"), expires_at: Some(LATER) };
-        let new = Secret { hash: SecretHash::of("new"), expires_at: None };
-        let key = ApiKey { secrets: [new, old].into(), ..key(Rights::Read, &[], &[]) };
+        let secrets = Secrets::new(SecretHash::of("old"));
+        let secrets = secrets.rotated(SecretHash::of("new"), Some(LATER));
+        let key = ApiKey { secrets, ..key(Rights::Read, &[], &[]) };
         let accepts = |secret, now| key.accepts(&SecretHash::of(secret), now);
         assert!(accepts("new", LATER) && accepts("old", NOW));
         assert!(!accepts("old", LATER) && !accepts("other", NOW));
+    }
+
+    #[test]
+    fn secrets_are_a_lasting_one_and_perhaps_an_expiring_one() {
+        let [one, other] = ["1", "2"].map(SecretHash::of);
+        let both = Secrets::new(one).rotated(other, Some(LATER));
+        let list = Vec::from(both.clone());
+        let old = Secret { hash: one, expires_at: Some(LATER) };
+        assert_eq!(list, [Secret { hash: other, expires_at: None }, old]);
+        assert_eq!(Secrets::try_from(list.clone()), Ok(both.clone()));
+        assert_eq!(both.rotated(one, None), Secrets::new(one));
+        for wrong in [vec![], vec![old], vec![list[0]; 2], [&list[..], &[old]].concat()] {
+            assert_eq!(Secrets::try_from(wrong), Err(InvalidSecrets));
+        }
     }
 
     #[test]

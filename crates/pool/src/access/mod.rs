@@ -12,7 +12,7 @@ mod table;
 
 pub use act::{Act, Action, Actor};
 pub use command::{AccessCommand, AccessDone, AccessRefusal, Forbidden};
-pub use key::{ApiKey, ApiKeyId, InvalidKeyId, Secret, SecretHash};
+pub use key::{ApiKey, ApiKeyId, InvalidKeyId, InvalidSecrets, Secret, SecretHash, Secrets};
 pub use pattern::{InvalidPattern, Patterns};
 pub use plain::{InvalidApiKey, PlainKey};
 pub use rights::Rights;

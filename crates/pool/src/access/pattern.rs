@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// Names to which an API key applies: each pattern is a whole name, or the beginning of names followed by `*`.
 /// Without patterns, the key applies to no name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "Arc<[Arc<str>]>", try_from = "Arc<[Arc<str>]>")]
-pub struct Patterns(Arc<[Arc<str>]>);
+#[serde(into = "Vec<SmolStr>", try_from = "Vec<SmolStr>")]
+// One per line, since no pattern has a control character.
+pub struct Patterns(SmolStr);
 
 /// Reason why texts are not patterns.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,24 +40,20 @@ impl Patterns {
     ///
     /// [`InvalidPattern`] if a text breaks a rule.
     pub fn new(texts: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, InvalidPattern> {
-        let texts: Vec<Arc<str>> = texts.into_iter().map(|text| text.as_ref().into()).collect();
-        texts.as_slice().iter().try_for_each(check)?;
-        if texts.len() > Self::MAX {
-            return Err(InvalidPattern::TooMany);
-        }
-        Ok(Patterns(texts.into()))
+        let texts: Vec<SmolStr> = texts.into_iter().map(SmolStr::new).collect();
+        texts.try_into()
     }
 
     /// The patterns that match every name.
     #[must_use]
     pub fn everything() -> Self {
-        Patterns([Arc::from("*")].into())
+        Patterns(SmolStr::new_static("*"))
     }
 
     /// The patterns.
     #[must_use]
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.0.iter().map(|pattern| &**pattern)
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.lines()
     }
 
     /// Whether every name matches.
@@ -84,30 +82,37 @@ impl Patterns {
     }
 }
 
-fn check(text: &Arc<str>) -> Result<(), InvalidPattern> {
+fn check(text: &str) -> Result<(), InvalidPattern> {
     if text.is_empty() || text.chars().count() > Patterns::MAX_CHARS {
-        return Err(InvalidPattern::Length(Arc::clone(text)));
+        return Err(InvalidPattern::Length(text.into()));
     }
     if text.contains(char::is_control) {
-        return Err(InvalidPattern::Control(Arc::clone(text)));
+        return Err(InvalidPattern::Control(text.into()));
     }
     match text.find('*') {
-        Some(place) if place + 1 < text.len() => Err(InvalidPattern::Star(Arc::clone(text))),
+        Some(place) if place + 1 < text.len() => Err(InvalidPattern::Star(text.into())),
         _ => Ok(()),
     }
 }
 
-impl From<Patterns> for Arc<[Arc<str>]> {
+impl From<Patterns> for Vec<SmolStr> {
     fn from(patterns: Patterns) -> Self {
-        patterns.0
+        patterns.iter().map(SmolStr::new).collect()
     }
 }
 
-impl TryFrom<Arc<[Arc<str>]>> for Patterns {
+impl TryFrom<Vec<SmolStr>> for Patterns {
     type Error = InvalidPattern;
 
-    fn try_from(texts: Arc<[Arc<str>]>) -> Result<Self, InvalidPattern> {
-        Patterns::new(texts.iter())
+    fn try_from(texts: Vec<SmolStr>) -> Result<Self, InvalidPattern> {
+        if texts.len() > Self::MAX {
+            return Err(InvalidPattern::TooMany);
+        }
+        texts.iter().try_for_each(|text| check(text))?;
+        Ok(Patterns(match texts.as_slice() {
+            [one] => one.clone(),
+            several => several.join("\n").into(),
+        }))
     }
 }
 

@@ -1,19 +1,30 @@
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::{ApiKey, ApiKeyId, Secret, SecretHash, Session};
-use crate::{Inconsistent, KeyName, Timestamp};
+use super::{ApiKey, ApiKeyId, SecretHash, Secrets, Session};
+use crate::{Inconsistent, Timestamp};
 
 /// The API keys and sessions of a ledger. Revoked keys are not part of it.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    keys: HashMap<ApiKeyId, Arc<ApiKey>>,
-    names: BTreeMap<KeyName, ApiKeyId>,
+    keys: HashSet<ById>,
+    names: BTreeSet<ByName>,
     sessions: HashMap<[u8; 32], Session>,
     /// Number of running leases that each key allocated.
     leases: HashMap<ApiKeyId, u32>,
     generation: u64,
 }
+
+/// A key, found by its id.
+#[derive(Clone, Debug)]
+struct ById(Arc<ApiKey>);
+
+/// A key, found by its name and in the order of names.
+#[derive(Clone, Debug)]
+struct ByName(Arc<ApiKey>);
 
 impl Access {
     /// Maximum number of keys.
@@ -25,13 +36,13 @@ impl Access {
     /// The key with this id, unless it was revoked.
     #[must_use]
     pub fn key(&self, id: ApiKeyId) -> Option<&Arc<ApiKey>> {
-        self.keys.get(&id)
+        self.keys.get(&id).map(|ById(key)| key)
     }
 
     /// The key with this name, unless it was revoked.
     #[must_use]
     pub fn key_named(&self, name: &str) -> Option<&Arc<ApiKey>> {
-        self.names.get(name).and_then(|id| self.keys.get(id))
+        self.names.get(name).map(|ByName(key)| key)
     }
 
     /// The key with this id or, if no key has it, with this name.
@@ -56,7 +67,7 @@ impl Access {
     /// The keys in the order of their names, after this name.
     pub fn keys_after<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<ApiKey>> {
         let after = (std::ops::Bound::Excluded(name), std::ops::Bound::Unbounded);
-        self.names.range::<str, _>(after).filter_map(|(_, id)| self.keys.get(id))
+        self.names.range::<str, _>(after).map(|ByName(key)| key)
     }
 
     /// The valid key for a secret with this hash.
@@ -67,16 +78,16 @@ impl Access {
         hash: &SecretHash,
         now: Timestamp,
     ) -> Option<&Arc<ApiKey>> {
-        let key = self.keys.get(&id);
+        let key = self.key(id);
         // An unknown id takes as long as a wrong secret.
-        let accepted = Secret::is_of(key.map(AsRef::as_ref), hash, now);
+        let accepted = Secrets::is_of(key.map(AsRef::as_ref), hash, now);
         key.filter(|key| accepted && key.is_valid(now))
     }
 
     /// The valid key with this id.
     #[must_use]
     pub fn valid(&self, id: ApiKeyId, now: Timestamp) -> Option<&Arc<ApiKey>> {
-        self.keys.get(&id).filter(|key| key.is_valid(now))
+        self.key(id).filter(|key| key.is_valid(now))
     }
 
     /// The running session or unused code with this hash, with its valid key. Found by the hash of a secret with
@@ -143,21 +154,32 @@ impl Access {
         self.generation
     }
 
+    /// Sets all keys, of which none was revoked. Faster than [`Access::put`] for each.
+    pub(crate) fn set(&mut self, keys: Vec<Arc<ApiKey>>) -> Result<(), Inconsistent> {
+        let count = keys.len();
+        self.keys = keys.iter().cloned().map(ById).collect();
+        self.names = keys.into_iter().map(ByName).collect();
+        if self.keys.len() < count || self.names.len() < count {
+            return Err(Inconsistent("two API keys have one id or name".to_owned()));
+        }
+        Ok(())
+    }
+
     pub(crate) fn put(&mut self, key: &ApiKey) -> Result<(), Inconsistent> {
-        if self.names.get(&key.name).is_some_and(|id| *id != key.id) {
+        if self.key_named(&key.name).is_some_and(|other| other.id != key.id) {
             return Err(Inconsistent(format!("two API keys have the name {}", key.name)));
         }
         self.generation += 1;
+        if let Some(ById(before)) = self.keys.take(&key.id) {
+            self.names.remove(&*before.name);
+        }
         if key.revoked_at.is_some() {
-            self.keys.remove(&key.id);
-            self.names.remove(&key.name);
             self.sessions.retain(|_, session| session.key != key.id);
             return Ok(());
         }
-        if let Some(before) = self.keys.insert(key.id, Arc::new(key.clone())) {
-            self.names.remove(&before.name);
-        }
-        self.names.insert(key.name.clone(), key.id);
+        let key = Arc::new(key.clone());
+        self.keys.insert(ById(Arc::clone(&key)));
+        self.names.insert(ByName(key));
         Ok(())
     }
 
@@ -191,6 +213,52 @@ impl Access {
     }
 }
 
+impl Borrow<ApiKeyId> for ById {
+    fn borrow(&self) -> &ApiKeyId {
+        &self.0.id
+    }
+}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ById {}
+
+impl Borrow<str> for ByName {
+    fn borrow(&self) -> &str {
+        &self.0.name
+    }
+}
+
+impl Ord for ByName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.name.as_str().cmp(&other.0.name)
+    }
+}
+
+impl PartialOrd for ByName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for ByName {}
+
 #[cfg(test)]
 mod tests {
     use super::super::Rights;
@@ -202,15 +270,14 @@ mod tests {
     fn an_unknown_id_costs_as_much_as_a_wrong_secret() {
         let (now, later) = (Timestamp::from_micros(100), Timestamp::from_micros(200));
         let mut access = Access::default();
-        let old = Secret { hash: SecretHash::of("old"), expires_at: Some(later) };
-        let secrets = |key: &ApiKey| key.secrets.iter().copied().chain([old]).collect();
+        let secrets =
+            Secrets::new(SecretHash::of("old")).rotated(SecretHash::of("new"), Some(later));
         let ci = key(Rights::Use, &["*"], &["*"]);
         let [rotated, expired, unknown] =
             ["rotated00000", "expired00000", "unknown00000"].map(|id| ApiKeyId::new(id).unwrap());
         let named = |name: &str| crate::KeyName::new(name).unwrap();
         access.put(&ci).unwrap();
-        let twice =
-            ApiKey { id: rotated, name: named("rotated"), secrets: secrets(&ci), ..ci.clone() };
+        let twice = ApiKey { id: rotated, name: named("rotated"), secrets, ..ci.clone() };
         access.put(&twice).unwrap();
         let over = ApiKey { id: expired, name: named("over"), expires_at: Some(now), ..ci.clone() };
         access.put(&over).unwrap();

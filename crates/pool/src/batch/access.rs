@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Batch;
 use crate::{
     Access, AccessCommand, AccessDone, AccessRefusal, Act, Action, Actor, ApiKey, ApiKeyId, Change,
-    Forbidden, Outcome, Plan, PoolName, Rights, Secret, SecretHash, Sender, Session, SessionKind,
+    Forbidden, Outcome, Plan, PoolName, Rights, SecretHash, Sender, Session, SessionKind,
     Timestamp,
 };
 
@@ -85,11 +85,7 @@ impl Batch<'_> {
         until: Timestamp,
     ) -> Result<AccessDone, AccessRefusal> {
         let key = self.administered(id)?;
-        let new = Secret { hash, expires_at: None };
-        // Only the newest of the present secrets is kept.
-        let old = key.secrets.first().filter(|_| until > self.now);
-        let old = old.map(|old| Secret { expires_at: Some(until), ..*old });
-        let secrets = [new].into_iter().chain(old).collect();
+        let secrets = key.secrets.rotated(hash, Some(until).filter(|until| *until > self.now));
         Ok(self.write(Action::KeyRotated, ApiKey { secrets, ..ApiKey::clone(&key) }))
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BinaryHeap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use crate::{
     Access, Change, Fence, HEARTBEAT_INTERVAL, Lease, LeaseId, Ledger, MAX_COUNTED_GAP, Observer,
@@ -12,7 +13,7 @@ impl Ledger {
     /// The pool with this number.
     #[must_use]
     pub fn pool(&self, id: PoolId) -> Option<&Pool> {
-        self.pools.get(&id).map(Box::as_ref)
+        self.pools.get(&id).map(Arc::as_ref)
     }
 
     /// The pool with this name.
@@ -23,7 +24,7 @@ impl Ledger {
 
     /// The pools, in the order of their numbers.
     pub fn pools(&self) -> impl ExactSizeIterator<Item = &Pool> {
-        self.pools.values().map(Box::as_ref)
+        self.pools.values().map(Arc::as_ref)
     }
 
     /// The pools after this one, in the order of their numbers.

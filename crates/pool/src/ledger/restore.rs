@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::{
     ApiKey, Fence, Inconsistent, Lease, Ledger, PoolId, PoolRecord, Session, Ticket, Token,
@@ -21,6 +22,7 @@ pub struct Counters {
 pub struct Restoring {
     ledger: Ledger,
     positions: BTreeMap<PoolId, u32>,
+    keys: Vec<Arc<ApiKey>>,
 }
 
 impl Restoring {
@@ -39,7 +41,19 @@ impl Restoring {
             ledger.create(&record)?;
         }
         ledger.last_pool = ledger.last_pool.max(last_pool);
-        Ok(Restoring { ledger, positions })
+        // Too much if many tokens are retired; `finish` gives the rest back.
+        let mut all: usize = 0;
+        for (id, count) in &positions {
+            if let Ok(pool) = ledger.pool_mut(*id) {
+                let count = usize::try_from(*count).unwrap_or(usize::MAX);
+                let count = count.min(Ledger::MAX_TOKENS - all);
+                pool.reserve(count);
+                all += count;
+            }
+        }
+        ledger.tokens.reserve(all);
+        ledger.leases.reserve(all);
+        Ok(Restoring { ledger, positions, keys: Vec::new() })
     }
 
     /// Adds a token with its latest lease, running or over.
@@ -49,7 +63,7 @@ impl Restoring {
     /// [`Inconsistent`] if the token, its name or the lease occurs twice, the pool does not exist, the lease
     /// is of another token, or its fence is larger than the last one.
     pub fn add(&mut self, token: Token, latest: Option<Lease>) -> Result<(), Inconsistent> {
-        let Restoring { ledger, .. } = self;
+        let ledger = &mut self.ledger;
         let Token { id: token_id, pool: pool_id, .. } = token;
         if ledger.tokens.insert(token_id, pool_id).is_some() {
             return Err(Inconsistent(format!("token {token_id:?} occurs twice")));
@@ -75,13 +89,22 @@ impl Restoring {
         Ok(())
     }
 
+    /// Adds a key that was not revoked.
+    pub fn add_key(&mut self, key: ApiKey) {
+        self.keys.push(Arc::new(key));
+    }
+
     /// The ledger. Retired tokens are only part of it while their lease is running; others are dropped.
     ///
     /// # Errors
     ///
     /// [`Inconsistent`] if the ledger contradicts itself.
     pub fn finish(self) -> Result<Ledger, Inconsistent> {
-        let Restoring { mut ledger, positions } = self;
+        let Restoring { mut ledger, positions, keys } = self;
+        ledger.access.set(keys)?;
+        ledger.tokens.shrink_to_fit();
+        ledger.leases.shrink_to_fit();
+        ledger.pools.values_mut().try_for_each(|pool| Arc::make_mut(pool).sort())?;
         for (id, count) in positions {
             // The pool may have been deleted.
             if let Ok(pool) = ledger.pool_mut(id) {

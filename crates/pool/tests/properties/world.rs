@@ -6,8 +6,9 @@ use std::collections::{HashMap, HashSet};
 use pool::{
     Allocation, ApiKey, ApiKeyId, Batch, BatchContext, Command, Finished, Forbidden,
     HEARTBEAT_INTERVAL, IdempotencyKeys, KeyName, LeaseId, Ledger, MAX_COUNTED_GAP, Observer,
-    Outcome, Patterns, Plan, Policy, Pool, PoolName, PoolWanted, Rights, SERVER_TIMEOUT, ServerId,
-    TICKET_GRACE, Ticket, Timestamp, TokenId, TokenName, TokenValue, TokenWanted,
+    Outcome, Patterns, Plan, Policy, Pool, PoolName, PoolWanted, Rights, SERVER_TIMEOUT,
+    SecretHash, Secrets, ServerId, TICKET_GRACE, Ticket, Timestamp, TokenId, TokenName, TokenValue,
+    TokenWanted,
 };
 use uuid::Uuid;
 
@@ -309,7 +310,7 @@ fn keys() -> [ApiKey; 2] {
         rights,
         pools: Patterns::everything(),
         users: Patterns::default(),
-        secrets: [].into(),
+        secrets: Secrets::new(SecretHash::of("secret")),
         created_at: Timestamp::MIN,
         created_by: None,
         expires_at: None,

@@ -4,8 +4,8 @@ use pool::{
     Access, AccessCommand, AccessDone, AccessRefusal, Act, Action, Actor, Allocation, ApiKey,
     ApiKeyId, Change, Command, Counters, Effect, End, EndReason, Fence, Forbidden, HolderCondition,
     KeyName, Lease, LeaseId, Ledger, Membership, Note, Outcome, Patterns, Plan, Policy, PoolId,
-    PoolName, PoolWanted, Refusal, Rights, Secret, SecretHash, Sender, Session, SessionKind, Taint,
-    TaintName, Timestamp, User, WhenFull,
+    PoolName, PoolWanted, Refusal, Rights, SecretHash, Secrets, Sender, Session, SessionKind,
+    Taint, TaintName, Timestamp, User, WhenFull,
 };
 
 use super::{
@@ -28,7 +28,7 @@ fn key_of(name: &str, rights: Rights, pools: &[&str], users: &[&str]) -> ApiKey 
         rights,
         pools: Patterns::new(pools).unwrap(),
         users: Patterns::new(users).unwrap(),
-        secrets: [Secret { hash: hash(name), expires_at: None }].into(),
+        secrets: Secrets::new(hash(name)),
         created_at: second(0),
         created_by: None,
         expires_at: None,

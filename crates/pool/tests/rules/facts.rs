@@ -1,6 +1,6 @@
 //! Facts that can't all be true of one pool.
 
-use pool::{Change, Fence, IdempotencyKey, Lease, PoolId, ServerId, Ticket, User};
+use pool::{Change, Fence, IdempotencyKey, Lease, Ledger, PoolId, ServerId, Ticket, Token, User};
 use uuid::Uuid;
 
 use super::{POLICY, hold, id, ledger, restored, second, token, tokens};
@@ -65,6 +65,18 @@ fn a_pool_is_not_restored_from_contradictions() {
     assert!(newer.is_err(), "newer than the newest fence");
     let twice = restored(POLICY, [token(1), token(1)], [], Fence::NONE);
     assert!(twice.is_err(), "two tokens of one id");
+    let [one, other] = [token(1), token(2)];
+    for like in [
+        Token { name: one.name.clone(), ..other.clone() },
+        Token { position: one.position, ..other.clone() },
+    ] {
+        assert!(restored(POLICY, [one.clone(), like], [], Fence::NONE).is_err());
+    }
+    let same_fence = Lease { id: id(8), token_id: other.id, ..lease(1, 0) };
+    let both = |tokens| restored(POLICY, tokens, [lease(1, 0), same_fence.clone()], Fence::new(1));
+    assert!(both([one.clone(), other.clone()]).is_err());
+    let retired = Token { retired_at: Some(second(0)), ..other };
+    assert!(both([one, retired]).is_err(), "though only one token may get a new lease");
 }
 
 #[test]
@@ -98,4 +110,21 @@ fn skipped_fences_are_never_given() {
     ledger.skip_fences(100);
     hold(&mut ledger, second(0), [2]);
     assert_eq!(super::lease(&ledger, 2).fence, Fence::new(102));
+}
+
+#[test]
+fn copies_share_the_pools_in_which_neither_changed() {
+    let mut ledger = ledger(2, POLICY);
+    hold(&mut ledger, second(1), [1]);
+    let copy = ledger.clone();
+    let shares =
+        |ledger: &Ledger, pool| std::ptr::eq(copy.pool(pool).unwrap(), ledger.pool(pool).unwrap());
+    assert!(shares(&ledger, PoolId::DEFAULT));
+    hold(&mut ledger, second(2), [2]);
+    assert!(!shares(&ledger, PoolId::DEFAULT) && shares(&ledger, PoolId(2)));
+    assert_eq!([&ledger, &copy].map(|ledger| ledger.active(second(3))), [2, 1]);
+    // The other one of two that were equal.
+    let mut other = copy.clone();
+    hold(&mut other, second(2), [3]);
+    assert!(copy.lease(id(3)).is_none() && other.lease(id(2)).is_none());
 }

@@ -8,7 +8,7 @@ use axum::response::Response;
 use engine::{Scope, View};
 use pool::{
     AccessCommand, AccessDone, AccessRefusal, ApiKey, ApiKeyId, InvalidPattern, KeyName, Patterns,
-    Rights, Secret, Timestamp,
+    Rights, SecretHash, Secrets, Timestamp,
 };
 use wire::{ApiKeyPage, ApiKeyWanted, MAX_ROWS, NewApiKey, SessionsEnded};
 
@@ -84,8 +84,7 @@ pub(crate) async fn create(
 ) -> Result<Response, Problem> {
     let wanted: ApiKeyWanted = json_body::read(&body, EXAMPLE)?;
     let plain = engine::plain_key();
-    let secret = Secret { hash: plain.hash(), expires_at: None };
-    let key = ApiKey { secrets: [secret].into(), ..key(wanted, plain.id(), &acting).await? };
+    let key = key(wanted, (plain.id(), plain.hash()), &acting).await?;
     let key = changed(&acting, AccessCommand::Create(key)).await?;
     let (id, new) =
         (key.id, NewApiKey { key: shown(&acting, &key).await?, secret: plain.reveal() });
@@ -195,8 +194,12 @@ async fn changed(acting: &Acting, command: AccessCommand) -> Result<ApiKey, Prob
     }
 }
 
-/// The key that a request describes, still without a secret.
-async fn key(wanted: ApiKeyWanted, id: ApiKeyId, acting: &Acting) -> Result<ApiKey, Problem> {
+/// The key that a request describes, with this id and the hash of its secret.
+async fn key(
+    wanted: ApiKeyWanted,
+    (id, hash): (ApiKeyId, SecretHash),
+    acting: &Acting,
+) -> Result<ApiKey, Problem> {
     let name = KeyName::new(&wanted.name).map_err(|rule| invalid(format!("name {rule}.")))?;
     let rights = Rights::from_word(&wanted.rights);
     let words = || invalid(format!("rights must be one of {}.", Rights::WORDS.join(", ")));
@@ -225,7 +228,7 @@ async fn key(wanted: ApiKeyWanted, id: ApiKeyId, acting: &Acting) -> Result<ApiK
         rights: rights.ok_or_else(words)?,
         pools: patterns("pools", &wanted.pools)?,
         users: patterns("users", &wanted.users)?,
-        secrets: [].into(),
+        secrets: Secrets::new(hash),
         created_at: now,
         created_by: None,
         expires_at,

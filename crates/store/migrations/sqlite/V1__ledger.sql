@@ -30,10 +30,10 @@ create table pools (
 create unique index pools_name on pools (name) where deleted_at is null;
 create index pools_by_name on pools (name, id);
 
--- Retired tokens stay, for their history. Labels are an object of texts, taints an array of objects. The
--- long columns come after those that each grant reads.
+-- Retired tokens stay, for their history. Labels are an object of texts, taints an array of objects. In the
+-- order of pools and positions, so that a start reads tokens that are next to each other: ids are random.
 create table tokens (
-    id blob primary key check (length(id) = 16),
+    id blob not null check (length(id) = 16),
     pool integer not null references pools (id),
     position integer not null check (position >= 0),
     name text not null,
@@ -42,9 +42,12 @@ create table tokens (
     value text not null,
     labels text not null check (json_valid(labels) and json_type(labels) = 'object'),
     taints text not null check (json_valid(taints) and json_type(taints) = 'array'),
-    unique (pool, position)
+    primary key (pool, position)
 ) strict, without rowid;
 
+-- Has pool and position, too, and so all that a grant reads. Not a constraint of the table, since SQLite would not
+-- notice that then.
+create unique index tokens_id on tokens (id);
 create unique index tokens_name on tokens (pool, name) where retired_at is null;
 create index tokens_retired on tokens (pool, name, position) where retired_at is not null;
 

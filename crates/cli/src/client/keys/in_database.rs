@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use pool::{
     Access, AccessCommand, AccessDone, AccessRefusal, ApiKeyId, KeyName, Patterns, PlainKey,
-    Rights, Secret,
+    Rights, Secrets,
 };
 use wire::{ApiKey, ApiKeyWanted, NewApiKey, SessionsEnded, Time};
 
@@ -50,7 +50,7 @@ impl InDatabase {
             rights: Rights::from_word(&wanted.rights).unwrap_or(Rights::Read),
             pools: patterns(&wanted.pools, "--pools")?,
             users: patterns(&wanted.users, "--users")?,
-            secrets: [Secret { hash: plain.hash(), expires_at: None }].into(),
+            secrets: Secrets::new(plain.hash()),
             created_at: now,
             created_by: None,
             expires_at: wanted.expires_in_seconds.map(|length| now.after(length.0)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 use engine::{Error, Handle};
 use pool::{
-    AccessCommand, AccessRefusal, ApiKey, KeyName, Patterns, PlainKey, Rights, Secret, Timestamp,
+    AccessCommand, AccessRefusal, ApiKey, KeyName, Patterns, PlainKey, Rights, Secrets, Timestamp,
 };
 use server::Anonymous;
 use tracing::info;
@@ -48,7 +48,7 @@ async fn create(handle: &Handle, plain: &PlainKey) -> anyhow::Result<()> {
         rights: Rights::Admin,
         pools: Patterns::everything(),
         users: Patterns::everything(),
-        secrets: [Secret { hash: plain.hash(), expires_at: None }].into(),
+        secrets: Secrets::new(plain.hash()),
         created_at: Timestamp::from_micros(0),
         created_by: None,
         expires_at: None,

@@ -1,33 +1,36 @@
 //! Reads API keys, sessions and the audit log.
 
 use std::error::Error as Cause;
+use std::pin::pin;
 
-use pool::{Act, Action, Actor, ApiKey, ApiKeyId, PoolName, SecretHash, Session, Timestamp};
+use futures_util::TryStreamExt;
+use pool::{
+    Act, Action, Actor, ApiKey, ApiKeyId, Patterns, PoolName, SecretHash, Session, Timestamp,
+};
 use tokio_postgres::types::{FromSql, ToSql, Type, accepts};
 use tokio_postgres::{Error as PgError, GenericClient, Row};
 
-use crate::api_key::PatternReader;
-use crate::postgres::read::rows::{Moment, Read, moment};
+use crate::document::SharedReader;
+use crate::postgres::read::rows::{Moment, Read, moment, shared};
 use crate::{AuditEntry, AuditQuery};
 
-/// The keys that were not revoked.
-pub(crate) async fn api_keys(client: &impl GenericClient) -> Result<Vec<ApiKey>, PgError> {
-    let rows = client.query(sql!("access/api_keys"), &[]).await?;
-    let mut patterns = PatternReader::default();
-    rows.iter().map(|row| api_key(row, &mut patterns)).collect()
+/// Reads the keys that were not revoked, row by row.
+pub(crate) async fn api_keys(
+    client: &impl GenericClient,
+    mut each: impl FnMut(ApiKey),
+) -> Result<(), PgError> {
+    let none: [&(dyn ToSql + Sync); 0] = [];
+    let mut rows = pin!(client.query_raw(sql!("access/api_keys"), none).await?);
+    let mut patterns = SharedReader::default();
+    while let Some(row) = rows.try_next().await? {
+        each(api_key(&row, &mut patterns)?);
+    }
+    Ok(())
 }
 
-fn api_key(row: &Row, patterns: &mut PatternReader) -> Result<ApiKey, PgError> {
+fn api_key(row: &Row, patterns: &mut SharedReader<Patterns>) -> Result<ApiKey, PgError> {
     let (Read(id), Read(name), Read(rights)) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-    let mut patterns = |column| {
-        let text = row.try_get::<_, &str>(column)?;
-        match patterns.read(text) {
-            Ok(patterns) => Ok(patterns),
-            // Reads it again, for the error of this library.
-            Err(_) => row.try_get(column).map(|Read(patterns)| patterns),
-        }
-    };
-    let (pools, users) = (patterns(3)?, patterns(4)?);
+    let (pools, users) = (shared(row, 3, patterns)?, shared(row, 4, patterns)?);
     let Read(secrets) = row.try_get(5)?;
     let limit = |column| {
         let limit = row.try_get::<_, Option<i64>>(column);

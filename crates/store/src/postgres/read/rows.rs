@@ -1,19 +1,20 @@
 //! Conversion of rows.
 
 use std::error::Error as Cause;
-use std::sync::Arc;
 use std::time::Duration;
 
 use pool::{
     Action, ApiKeyId, End, EndReason, Fence, IdempotencyKey, KeyName, Labels, Lease, LeaseId, Note,
-    Patterns, Policy, PoolId, PoolName, PoolRecord, Rights, Secret, ServerId, SessionKind, Taints,
+    Patterns, Policy, PoolId, PoolName, PoolRecord, Rights, Secrets, ServerId, SessionKind, Taints,
     Ticket, Timestamp, Token, TokenId, TokenName, TokenValue, User, UserId,
 };
+use serde::de::DeserializeOwned;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 use tokio_postgres::{Error as PgError, Row};
 use uuid::Uuid;
 
+use crate::document::{SharedReader, TokenDocuments};
 use crate::postgres::columns::LEASE_COLUMNS;
 use crate::{BatchId, LeaseRecord, Position, api_key, document};
 
@@ -209,7 +210,7 @@ macro_rules! read_texts {
 read_texts! {
     Action: |word| Action::from_word(word).ok_or(UNKNOWN_WORD);
     ApiKeyId: ApiKeyId::new;
-    Arc<[Secret]>: api_key::secrets;
+    Secrets: api_key::secrets;
     KeyName: KeyName::new;
     Labels: document::read;
     Note: Note::new;
@@ -243,13 +244,30 @@ fn place(row: &Row, column: usize) -> Result<u32, PgError> {
     row.try_get::<_, i64>(column).map(|place| u32::try_from(place).unwrap_or(u32::MAX))
 }
 
+/// Reads a document that other rows have, too.
+pub(crate) fn shared<T: DeserializeOwned + Clone>(
+    row: &Row,
+    column: usize,
+    reader: &mut SharedReader<T>,
+) -> Result<T, PgError>
+where
+    Read<T>: for<'a> FromSql<'a>,
+{
+    match reader.read(row.try_get(column)?) {
+        Ok(value) => Ok(value),
+        // Reads it again, for the error of this library.
+        Err(_) => row.try_get(column).map(|Read(value)| value),
+    }
+}
+
 /// Number of columns of a token.
 pub(crate) const TOKEN: usize = 9;
 
 /// The columns of a token, the first of `latest_leases.sql`.
-pub(crate) fn token(row: &Row) -> Result<Token, PgError> {
+pub(crate) fn token(row: &Row, documents: &mut TokenDocuments) -> Result<Token, PgError> {
     let (Read(name), Read(value)) = (row.try_get(3)?, row.try_get(4)?);
-    let (Read(labels), Read(taints)) = (row.try_get(5)?, row.try_get(6)?);
+    let labels = shared(row, 5, &mut documents.labels)?;
+    let taints = shared(row, 6, &mut documents.taints)?;
     Ok(Token {
         id: TokenId(row.try_get(0)?),
         pool: PoolId(row.try_get(1)?),

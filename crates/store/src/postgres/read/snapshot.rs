@@ -7,6 +7,7 @@ use pool::{Counters, Fence, Inconsistent, Policy, PoolId, Restoring, Timestamp};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error as PgError, GenericClient, Row};
 
+use crate::document::TokenDocuments;
 use crate::postgres::read::{access, rows};
 use crate::{Error, Position, Snapshot};
 
@@ -77,13 +78,14 @@ pub(crate) async fn load(
     }
     client.batch_execute(sql!("session/patient")).await.map_err(&failed)?;
     let mut ledger = Restoring::new(counters, pools).map_err(|error| damaged(&error))?;
+    let mut documents = TokenDocuments::default();
     // Row by row, while the database looks for the next ones: a ledger may have a million tokens.
     let none: [&(dyn ToSql + Sync); 0] = [];
     let found = client.query_raw(sql!("leases/latest_leases"), none).await;
     let mut found = pin!(found.map_err(&failed)?);
     while let Some(row) = found.try_next().await.map_err(&failed)? {
         let latest = rows::lease_or_none(&row, rows::TOKEN).map_err(&failed)?;
-        let token = rows::token(&row).map_err(&failed)?;
+        let token = rows::token(&row, &mut documents).map_err(&failed)?;
         ledger.add(token, latest).map_err(|error| damaged(&error))?;
     }
     client.batch_execute(sql!("session/impatient")).await.map_err(&failed)?;
@@ -94,10 +96,11 @@ pub(crate) async fn load(
         .filter_map(|row| rows::ticket(row).transpose())
         .collect::<Result<Vec<_>, _>>();
     let tickets = tickets.map_err(&failed)?;
-    let keys = access::api_keys(client).await.map_err(&failed)?;
+    let keys = access::api_keys(client, |key| ledger.add_key(key)).await;
+    keys.map_err(&failed)?;
     let sessions = access::sessions(client, newest.at).await.map_err(&failed)?;
     let ledger = ledger.finish().and_then(|ledger| ledger.with_queue(tickets));
-    let ledger = ledger.and_then(|ledger| ledger.with_access(keys, sessions));
+    let ledger = ledger.and_then(|ledger| ledger.with_access([], sessions));
     let ledger = ledger.map_err(|error| damaged(&error))?;
     let Newest { position, at, .. } = newest;
     Ok((newest, Snapshot { position, at, ledger }))

@@ -1,18 +1,21 @@
 //! Reads API keys, sessions and the audit log.
 
 use pool::{
-    Act, Action, Actor, ApiKey, ApiKeyId, KeyName, PoolName, Rights, SecretHash, Session,
+    Act, Action, Actor, ApiKey, ApiKeyId, KeyName, Patterns, PoolName, Rights, SecretHash, Session,
     SessionKind, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::api_key::{self, PatternReader};
+use crate::document::SharedReader;
 use crate::sqlite::disk::failure::failed;
 use crate::sqlite::read::rows::{text, text_or_null};
-use crate::{AuditEntry, AuditQuery, Error};
+use crate::{AuditEntry, AuditQuery, Error, api_key};
 
 /// Reads `api_keys.sql`.
-pub(crate) fn api_key(row: &Row<'_>, patterns: &mut PatternReader) -> rusqlite::Result<ApiKey> {
+pub(crate) fn api_key(
+    row: &Row<'_>,
+    patterns: &mut SharedReader<Patterns>,
+) -> rusqlite::Result<ApiKey> {
     Ok(ApiKey {
         id: text(row, 0, ApiKeyId::new)?,
         name: text(row, 1, KeyName::new)?,

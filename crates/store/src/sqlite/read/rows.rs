@@ -11,7 +11,7 @@ use rusqlite::types::{FromSqlError, Type, ValueRef};
 use rusqlite::{Row, Statement};
 use uuid::Uuid;
 
-use crate::document;
+use crate::document::{self, TokenDocuments};
 use crate::journal::{decode, encode};
 use crate::net_changes::NetChanges;
 use crate::sqlite::columns::LEASE_COLUMNS;
@@ -247,7 +247,10 @@ fn lease_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Lease> {
 }
 
 /// Reads `tokens.sql`: a token and its latest lease.
-pub(crate) fn token(row: &Row<'_>) -> rusqlite::Result<(Token, Option<Lease>)> {
+pub(crate) fn token(
+    row: &Row<'_>,
+    documents: &mut TokenDocuments,
+) -> rusqlite::Result<(Token, Option<Lease>)> {
     const LEASE: usize = 9;
     let lease = match row.get_ref(LEASE)? {
         ValueRef::Null => None,
@@ -259,8 +262,8 @@ pub(crate) fn token(row: &Row<'_>) -> rusqlite::Result<(Token, Option<Lease>)> {
         position: row.get(2)?,
         name: text(row, 3, TokenName::new)?,
         value: text(row, 4, TokenValue::new)?,
-        labels: text(row, 5, document::read)?,
-        taints: text(row, 6, document::read)?,
+        labels: text(row, 5, |text| documents.labels.read(text))?,
+        taints: text(row, 6, |text| documents.taints.read(text))?,
         inserted_at: Timestamp::from_micros(row.get(7)?),
         retired_at: row.get::<_, Option<_>>(8)?.map(Timestamp::from_micros),
     };

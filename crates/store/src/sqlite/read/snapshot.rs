@@ -3,7 +3,7 @@
 use pool::{Counters, Fence, Policy, PoolId, Restoring, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
-use crate::api_key::PatternReader;
+use crate::document::{SharedReader, TokenDocuments};
 use crate::sqlite::disk::failure::{damaged, failed};
 use crate::sqlite::read::{access, rows};
 use crate::{Entry, Error, News, Position, Snapshot};
@@ -47,9 +47,6 @@ pub(crate) fn snapshot(connection: &Connection) -> Result<Snapshot, Error> {
     let Newest { position, at, fence } = newest(connection)?;
     let pools = all(connection, sql!("pools/pools"), (), rows::record).map_err(&failed)?;
     let tickets = all(connection, sql!("tickets/tickets"), (), rows::ticket).map_err(&failed)?;
-    let mut patterns = PatternReader::default();
-    let key = |row: &Row<'_>| access::api_key(row, &mut patterns);
-    let api_keys = all(connection, sql!("access/api_keys"), (), key).map_err(&failed)?;
     let going_on = (at.as_micros(),);
     let sessions = all(connection, sql!("access/sessions"), going_on, access::session);
     let sessions = sessions.map_err(&failed)?;
@@ -57,13 +54,21 @@ pub(crate) fn snapshot(connection: &Connection) -> Result<Snapshot, Error> {
     let counters = Counters { fence, last_pool: last_pool.map(PoolId), positions };
     let pools = pools.into_iter().map(|(record, _)| record);
     let mut ledger = Restoring::new(counters, pools).map_err(|error| damaged(&error))?;
+    let mut patterns = SharedReader::default();
+    let mut api_keys = connection.prepare(sql!("access/api_keys")).map_err(&failed)?;
+    let key = |row: &Row<'_>| access::api_key(row, &mut patterns);
+    for key in api_keys.query_map((), key).map_err(&failed)? {
+        ledger.add_key(key.map_err(&failed)?);
+    }
     let mut tokens = connection.prepare(sql!("tokens/tokens")).map_err(&failed)?;
-    for row in tokens.query_map((), rows::token).map_err(&failed)? {
+    let mut documents = TokenDocuments::default();
+    let token = |row: &Row<'_>| rows::token(row, &mut documents);
+    for row in tokens.query_map((), token).map_err(&failed)? {
         let (token, latest) = row.map_err(&failed)?;
         ledger.add(token, latest).map_err(|error| damaged(&error))?;
     }
     let ledger = ledger.finish().and_then(|ledger| ledger.with_queue(tickets));
-    let ledger = ledger.and_then(|ledger| ledger.with_access(api_keys, sessions));
+    let ledger = ledger.and_then(|ledger| ledger.with_access([], sessions));
     Ok(Snapshot { position, at, ledger: ledger.map_err(|error| damaged(&error))? })
 }
 

@@ -236,7 +236,7 @@ fn assert_plans(connection: &Connection) {
             sql!("leases/update_latest"),
             vec![
                 "SEARCH l USING INTEGER PRIMARY KEY (rowid>?)",
-                "SEARCH t USING PRIMARY KEY (id=?)",
+                "SEARCH t USING COVERING INDEX tokens_id (id=?)",
             ],
         ),
         (sql!("journal/newest_entry"), vec!["SEARCH batches USING INTEGER PRIMARY KEY (rowid=?)"]),
@@ -270,7 +270,7 @@ fn assert_plans(connection: &Connection) {
         ),
         (
             sql!("tokens/names"),
-            vec!["SEARCH t USING PRIMARY KEY (id=?)", "SEARCH p USING INTEGER PRIMARY KEY"],
+            vec!["SEARCH t USING INDEX tokens_id (id=?)", "SEARCH p USING INTEGER PRIMARY KEY"],
         ),
         (
             sql!("tokens/tokens"),
@@ -280,7 +280,7 @@ fn assert_plans(connection: &Connection) {
                 "SEARCH latest USING PRIMARY KEY (pool=? AND position=?)",
                 by_fence,
                 "SCAN r",
-                "SEARCH t USING PRIMARY KEY (id=?)",
+                "SEARCH t USING INDEX tokens_id (id=?)",
             ],
         ),
     ] {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pool::{
     Access, AccessCommand, AccessDone, Act, Action, Actor, ApiKey, ApiKeyId, Command, End,
-    EndReason, KeyName, Lease, Outcome, Patterns, PoolName, Rights, Secret, SecretHash, Session,
+    EndReason, KeyName, Lease, Outcome, Patterns, PoolName, Rights, SecretHash, Secrets, Session,
     SessionKind, Timestamp,
 };
 use store::{AuditEntry, AuditQuery, Entry};
@@ -25,7 +25,7 @@ fn key(name: &str) -> ApiKey {
         rights: Rights::Admin,
         pools: Patterns::everything(),
         users: Patterns::everything(),
-        secrets: [Secret { hash: SecretHash::of(name), expires_at: None }].into(),
+        secrets: Secrets::new(SecretHash::of(name)),
         created_at: Timestamp::MIN,
         created_by: None,
         expires_at: None,
@@ -108,7 +108,7 @@ async fn keys_are_found_again(db: EmptyDb) {
     let after = keys(server.ledger.access());
     assert_ne!(after, before);
     let counts = ["root", "strange"]
-        .map(|name| server.ledger.access().key(id_of(name)).unwrap().secrets.len());
+        .map(|name| server.ledger.access().key(id_of(name)).unwrap().secrets.iter().count());
     assert_eq!(counts, [2, 1]);
     let server = server.restart(&db).await;
     assert_eq!(keys(server.ledger.access()), after);

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use pool::{Access, AccessCommand, ApiKey, ApiKeyId, Command, KeyName, Patterns, Rights};
-use pool::{Secret, SecretHash, Timestamp};
+use pool::{SecretHash, Secrets, Timestamp};
 
 use super::EmptyDb;
 use super::server::{Server, tokens};
@@ -45,8 +45,7 @@ async fn measure(db: EmptyDb) {
             rights: if first { Rights::Admin } else { Rights::Use },
             pools: limited(pools),
             users: limited(users),
-            secrets: [Secret { hash: SecretHash::of(&number.to_string()), expires_at: None }]
-                .into(),
+            secrets: Secrets::new(SecretHash::of(&number.to_string())),
             created_at: Timestamp::MIN,
             created_by: None,
             expires_at: None,
