@@ -263,6 +263,7 @@ describe("keys", { concurrency: 3 }, () => {
       pools: Array.from({ length: 9 }, (_, pool) => `pool-number-${pool}-*`), max_leases: 1000,
       max_requests_per_second: 50, expires_in_seconds: 9e6,
     });
+    await server.request("GET", "/api/pools", { headers: { authorization: "Bearer tm_wrong" } });
     for (const [colorScheme, locale] of /** @type {const} */ ([["light", "pt-BR"], ["dark", "en-US"]])) {
       const context = await stage.context({ colorScheme, locale });
       const dashboard = await signedIn(stage, server, admin, context);

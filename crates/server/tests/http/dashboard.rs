@@ -137,7 +137,6 @@ async fn unknown_files_are_not_found() {
         "/pool.html".to_owned(),
         // Parts of pages are no files.
         format!("/assets/{digest}/bar.html"),
-        "/pools".to_owned(),
     ] {
         server.get(&path).await.problem(404, "unknown-path");
     }
