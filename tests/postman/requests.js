@@ -1366,6 +1366,20 @@ export const folders = [
         ],
       },
       {
+        name: "The dashboard of all pools",
+        method: "GET",
+        target: "/pools",
+        about: "The page of all pools, also while there is only one.",
+        test: [
+          page,
+          () => {
+            pm.test("it is the dashboard", () => {
+              pm.expect(pm.response.text()).to.include("<title>TokenManager</title>");
+            });
+          },
+        ],
+      },
+      {
         name: "The dashboard of a pool",
         method: "GET",
         target: "/pools/default",

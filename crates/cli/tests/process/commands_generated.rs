@@ -121,7 +121,7 @@ fn bash_completes_names_of_pools_and_tokens() {
     let file = folder.path().join("key");
     fs::write(&file, key).unwrap();
     fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let words = format!("token-manager --key-file {} keys revoke boo", file.display());
+    let words = format!("token-manager keys revoke --key-file {} boo", file.display());
     assert_eq!(completed(&script, &words, &guarded.url()), ["bootstrap"]);
     // Without an answer within a second there are no names, and no error.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

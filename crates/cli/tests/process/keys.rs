@@ -461,7 +461,7 @@ fn the_audit_log_is_followed() {
     // First what is there, oldest first, and then each further entry once.
     for name in ["bootstrap", "reader", "one", "two"] {
         if !["bootstrap", "reader"].contains(&name) {
-            user.create(&admin, &[name, "--rights", "read"]);
+            user.create(&admin, &[name, "--rights", "read", "--pools", "*"]);
         }
         let entry = next();
         assert_eq!(entry["action"], "key.created", "{entry}");

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use testbed::{TestDb, document, on_both};
+use testbed::{TestDb, document, on_both, poll};
 
 use crate::commands::{ask, json, refused, text, told};
 use crate::harness::{Ended, TestServer, command, run};
@@ -67,7 +67,9 @@ fn a_document_is_applied_at_each_start(db: &TestDb) {
     drop(again);
     fs::write(&file, DOCUMENT.replace("30m", "1h")).unwrap();
     let changed = TestServer::start(db.url(), &["--pools", &file]);
-    assert!(changed.log().contains("~ pool staging: lease 30m -> 1h"), "{}", changed.log());
+    poll("the change to be logged", || {
+        changed.log().contains("~ pool staging: lease 30m -> 1h").then_some(())
+    });
 }
 
 #[test]

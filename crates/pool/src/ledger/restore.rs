@@ -41,7 +41,7 @@ impl Restoring {
             ledger.create(&record)?;
         }
         ledger.last_pool = ledger.last_pool.max(last_pool);
-        // Too much if many tokens are retired; `finish` gives the rest back.
+        // Too much if many tokens are retired; `finish` returns what is left.
         let mut all: usize = 0;
         for (id, count) in &positions {
             if let Ok(pool) = ledger.pool_mut(*id) {

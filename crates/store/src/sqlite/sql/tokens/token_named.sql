@@ -2,7 +2,7 @@
 select coalesce(
     (select id from tokens where pool = ?1 and name = ?2 and retired_at is null),
     (
-        select id from tokens
+        select id from tokens indexed by tokens_retired
         where pool = ?1 and name = ?2 and retired_at is not null
         order by position desc
         limit 1
