@@ -84,7 +84,7 @@ impl Values {
 impl Asked {
     /// Reads the words up to that index; None if the word there is not a name.
     fn read(program: &Command, words: &[String], at: usize) -> Option<Self> {
-        let mut command = program;
+        let (mut command, mut above) = (program, program);
         let mut values = Values::default();
         let (mut positionals, mut of_keys) = (0, false);
         // The option that takes the next word.
@@ -105,10 +105,13 @@ impl Asked {
                 let arg = of_name(command, name)?;
                 values.set(arg.get_id().as_str(), value);
             } else if word.starts_with('-') && word.len() > 1 {
-                option = of_name(command, word).filter(|arg| arg.get_action().takes_values());
+                // Options of a command are known below it, too.
+                let known = [command, above, program];
+                let arg = known.into_iter().find_map(|command| of_name(command, word));
+                option = arg.filter(|arg| arg.get_action().takes_values());
             } else if let Some(below) = command.find_subcommand(word) {
                 of_keys |= command.get_name() == "keys";
-                command = below;
+                (above, command) = (command, below);
             } else {
                 let arg = command.get_positionals().nth(positionals);
                 values.set(arg.map_or("", |arg| arg.get_id().as_str()), word);
