@@ -51,7 +51,6 @@ impl Patterns {
     }
 
     /// The patterns.
-    #[must_use]
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.lines()
     }

@@ -171,10 +171,10 @@ impl Guard {
             tls.zip(client).map(|(tls, client)| client.certificate(|| certificate::names(tls)));
         let mut found = None;
         for name in names.unwrap_or_default() {
-            let named = |access: &Access, now| {
+            let look = |access: &Access, now| {
                 access.key_named(name).map(|key| (Arc::clone(key), key.is_valid(now)))
             };
-            let Some((key, is_valid)) = self.engine.look_up(named).await? else { continue };
+            let Some((key, is_valid)) = self.engine.look_up(look).await? else { continue };
             if found.is_some() || !is_valid {
                 return Err(self.failed(sender.address).await);
             }
