@@ -1,5 +1,4 @@
 //! Bounded runs of the simulator, and the kept seeds.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 
