@@ -96,12 +96,15 @@ impl Writer {
         &self,
         job: impl FnOnce(&mut Writing) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            return Err(stopped());
+        }
         let mut writing = lock(&self.writing);
         let done = job(&mut writing).map_err(|error| trouble::explain(&writing.files, error));
         writing.close_stuck();
         if writing.requests_tend() {
-            // The thread does that after each of its jobs.
-            self.send(Box::new(|_| ()))?;
+            // The thread does that after each of its jobs. If it has died, the next job fails; this one is done.
+            let _ = self.send(Box::new(|_| ()));
         }
         done
     }
