@@ -6,18 +6,18 @@
 //! - **Time** is that of a paused tokio runtime: it advances only when every task waits, so a minute takes
 //!   milliseconds. The database's clock and the uptime of the machines follow it; a fault sets the clock.
 //! - **Order.** The runtime has one thread and no random choices. Latencies, lost wake-ups and tasks that are
-//!   polled late ([`server::Task`]) come from the seed. Ids of leases and batches are those of the engine;
+//!   polled late (`server::Task`) come from the seed. Ids of leases and batches are those of the engine;
 //!   nothing depends on their values, and the trace has numbers for them. So a scenario has one trace.
-//! - **The database** ([`database`]) has the journal and rows that follow from its changes ([`tables`]). Its side
+//! - **The database** (`database`) has the journal and rows that follow from its changes (`tables`). Its side
 //!   of a commit goes on when the server is paused or killed. One server uses it as it would use SQLite,
 //!   several as PostgreSQL.
-//! - **The model** has two parts, written from the documents. [`model`] checks each entry when it is committed:
+//! - **The model** has two parts, written from the documents. `model` checks each entry when it is committed:
 //!   exclusive leases, new fences, deadlines, eviction, the order of the queue, and a request for each change.
-//!   [`answers`] checks each answer when it arrives: its content is in the journal, and one state between
+//!   `answers` checks each answer when it arrives: its content is in the journal, and one state between
 //!   request and answer explains it. The order is given by versions and fences, so nothing is searched.
-//! - **The end** ([`rest`]): faults stop; then servers are ready, no available token is withheld from a
+//! - **The end** (`rest`): faults stop; then servers are ready, no available token is withheld from a
 //!   ticket, nothing is left of clients that disconnected, and all servers show the same.
-//! - **Scenarios** ([`scenario`]) are plain data. A failing one is shrunk ([`shrink()`]) and printed as a file for
+//! - **Scenarios** (`scenario`) are plain data. A failing one is shrunk (`shrink()`) and printed as a file for
 //!   `seeds/`, which a test replays.
 
 mod answers;
