@@ -250,7 +250,7 @@ impl EngineLoop {
     }
 
     /// Takes a turn. If that takes longer than the request timeout, the database is reported as away
-    /// ([`Shared::watch_turns`]); the turn continues, because the outcome of the statements sent must
+    /// ([`watch_turns`](crate::shared::Shared::watch_turns)); the turn continues, because the outcome of the statements sent must
     /// become known.
     async fn turn_in_sight(&mut self) -> Result<(), Failure> {
         let shared = Arc::clone(&self.writer.shared);
